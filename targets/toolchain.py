@@ -1,0 +1,210 @@
+"""C compilers: find one, and link kernels, generated code and the C runtime into ``libmodel.so``.
+
+A `Toolchain` is a command line and nothing else, so a cross compiler is one more value of the same type::
+
+    Toolchain(("aarch64-linux-gnu-gcc",), flags=("-mcpu=cortex-a72",))
+
+Links are reproducible: the same inputs give the same bytes in any directory.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import millijoule
+from millijoule.errors import DeviceError
+
+_CANDIDATES = ("cc", "gcc", "clang")
+
+# Only the C API leaves the library: a kernel can neither clash with nor be replaced by another's.
+_EXPORTS = "{ global: mj_*; local: *; };\n"
+
+_COMPILE_FLAGS = (
+    "-std=c11",
+    "-O2",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-pthread",
+    "-Wall",
+    "-Werror=implicit-function-declaration",
+)
+_LINK_FLAGS = (
+    "-shared",
+    "-s",
+    "-Wl,--build-id=none",
+    "-Wl,--gc-sections",
+    "-Wl,--no-undefined",  # a symbol that the device lacks is found here, not there
+    "-Wl,-z,noexecstack",  # TVM's objects do not say that they need no executable stack
+    "-Wl,-soname,libmodel.so",
+)
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """A C compiler driver.
+
+    Args:
+        command: the program and its leading arguments, e.g. ``("gcc",)`` or
+            ``(sys.executable, "-m", "ziglang", "cc")``.
+        flags: added to every compilation and link, e.g. ``("-mcpu=cortex-a72",)``.
+    """
+
+    command: tuple[str, ...]
+    flags: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return shlex.join(self.command + self.flags)
+
+    def run(self, arguments: Sequence[str]) -> str:
+        """Run the compiler and return its standard output.
+
+        Raises:
+            DeviceError: it cannot be started, or it failed; the message holds its first error line.
+        """
+        try:
+            done = subprocess.run(
+                [*self.command, *self.flags, *arguments],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                env={**os.environ, "LC_ALL": "C"},
+                check=False,
+            )
+        except OSError as error:
+            raise DeviceError(
+                f"[toolchain] cannot run the C compiler '{self}': {error.strerror}; "
+                "set CC to a working one"
+            ) from error
+        if done.returncode != 0:
+            raise DeviceError(
+                f"[toolchain] '{self}' failed with exit code {done.returncode}: "
+                f"{_first_error(done.stderr)}"
+            )
+        return done.stdout
+
+
+def _first_error(stderr: str) -> str:
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    telling = (line for line in lines if "error:" in line or "undefined " in line)
+    return next(telling, lines[0] if lines else "it printed nothing")
+
+
+def find_compiler(environ: Mapping[str, str] = os.environ) -> Toolchain:
+    """The host's C compiler: ``$CC``, else cc, gcc, clang, else the ``ziglang`` package.
+
+    Raises:
+        DeviceError: ``$CC`` names no program, or there is no compiler at all.
+    """
+    chosen = shlex.split(environ.get("CC", ""))
+    path = environ.get("PATH")
+    if chosen:
+        if shutil.which(chosen[0], path=path) is None:
+            raise DeviceError(
+                f"[toolchain] CC must name a C compiler, but there is no program '{chosen[0]}'; "
+                "correct CC or unset it"
+            )
+        return Toolchain(tuple(chosen))
+    for name in _CANDIDATES:
+        if shutil.which(name, path=path) is not None:
+            return Toolchain((name,))
+    if importlib.util.find_spec("ziglang") is not None:
+        return Toolchain((sys.executable, "-m", "ziglang", "cc"))
+    raise DeviceError(
+        "[toolchain] building a model needs a C compiler, but none of CC, cc, gcc, clang was found; "
+        "run 'apt-get install gcc' or 'pip install ziglang'"
+    )
+
+
+@cache
+def version(cc: Toolchain) -> str:
+    """The compiler's own first line about itself, e.g. ``gcc (Debian 12.2.0-14) 12.2.0``.
+
+    Raises:
+        DeviceError: the compiler cannot be run.
+    """
+    return cc.run(["--version"]).partition("\n")[0].strip()
+
+
+def runtime_include() -> Path:
+    """The folder of ``millijoule.h``, ``mj_generated.h`` and ``mj_backend.h``."""
+    return _runtime() / "include"
+
+
+def runtime_sources() -> list[Path]:
+    """The C runtime's source files, to be compiled into every program."""
+    return sorted((_runtime() / "src").glob("*.c"))
+
+
+def _runtime() -> Path:
+    return Path(millijoule.__path__[0]) / "runtime"
+
+
+def link_shared(
+    objects: Iterable[str | Path],
+    c_sources: Iterable[str | Path],
+    include_dirs: Iterable[str | Path],
+    out: str | Path,
+    cc: Toolchain | None = None,
+    extra_flags: Sequence[str] = (),
+) -> Path:
+    """Compile `c_sources` and link them with `objects` into the shared library `out`.
+
+    The library exports what is named ``mj_*`` and declared in ``millijoule.h``, is stripped, and is the
+    same byte for byte wherever the inputs lie. `out` appears whole or not at all.
+
+    Args:
+        objects: object files, e.g. TVM's kernels (position-independent).
+        c_sources: C11 files; for a model, the generated entry and `runtime_sources()`.
+        include_dirs: folders for ``#include``; for a model, `runtime_include()`.
+        out: the library to write.
+        cc: compiler to use (default: `find_compiler()`).
+        extra_flags: more compiler or linker flags, after ours.
+
+    Returns:
+        `out` as a path.
+
+    Raises:
+        DeviceError: no compiler, or it failed (with its first error line).
+    """
+    cc = cc or find_compiler()
+    out = Path(out)
+    sources = [Path(source).resolve() for source in c_sources]
+    includes = [Path(folder).resolve() for folder in include_dirs]
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        exports = Path(scratch) / "exports.map"
+        exports.write_text(_EXPORTS)
+        linked = Path(scratch) / out.name
+        cc.run(
+            [
+                *_COMPILE_FLAGS,
+                *_path_maps([*(source.parent for source in sources), *includes]),
+                *(f"-I{folder}" for folder in includes),
+                *map(str, sources),
+                *(str(Path(item).resolve()) for item in objects),
+                *_LINK_FLAGS,
+                f"-Wl,--version-script={exports}",
+                "-lm",
+                *extra_flags,
+                "-o",
+                str(linked),
+            ]
+        )
+        os.replace(linked, out)
+    return out
+
+
+def _path_maps(folders: Iterable[Path]) -> list[str]:
+    """Flags that keep folder names out of ``__FILE__`` and debug data."""
+    return [f"-ffile-prefix-map={folder}=." for folder in dict.fromkeys(folders)]
