@@ -1,6 +1,6 @@
 """C compilers: find one, and link kernels, generated code and the C runtime into ``libmodel.so``.
 
-A `Toolchain` is a command line and nothing else, so a cross compiler is one more value of the same type::
+A `Toolchain` is a command line and nothing else, so a cross compiler is one more value of the type::
 
     Toolchain(("aarch64-linux-gnu-gcc",), flags=("-mcpu=cortex-a72",))
 
@@ -122,8 +122,8 @@ def find_compiler(environ: Mapping[str, str] = os.environ) -> Toolchain:
     if importlib.util.find_spec("ziglang") is not None:
         return Toolchain((sys.executable, "-m", "ziglang", "cc"))
     raise DeviceError(
-        "[toolchain] building a model needs a C compiler, but none of CC, cc, gcc, clang was found; "
-        "run 'apt-get install gcc' or 'pip install ziglang'"
+        "[toolchain] building a model needs a C compiler, but none of CC, cc, gcc, clang was "
+        "found; run 'apt-get install gcc' or 'pip install ziglang'"
     )
 
 
@@ -161,8 +161,8 @@ def link_shared(
 ) -> Path:
     """Compile `c_sources` and link them with `objects` into the shared library `out`.
 
-    The library exports what is named ``mj_*`` and declared in ``millijoule.h``, is stripped, and is the
-    same byte for byte wherever the inputs lie. `out` appears whole or not at all.
+    The library exports what is named ``mj_*`` and declared in ``millijoule.h``, is stripped, and is
+    the same byte for byte wherever the inputs lie. `out` appears whole or not at all.
 
     Args:
         objects: object files, e.g. TVM's kernels (position-independent).

@@ -1,0 +1,16 @@
+/* The smallest test frame that says what failed and where. */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define CHECK(condition)                                                      \
+  do {                                                                        \
+    if (!(condition)) {                                                       \
+      fprintf(stderr, "%s:%d: CHECK(%s)\n", __FILE__, __LINE__, #condition);  \
+      exit(1);                                                                \
+    }                                                                         \
+  } while (0)
+
+#endif
