@@ -1,0 +1,37 @@
+"""Bundles (``.mjb``): one file that holds a compiled model, its description and its samples."""
+
+from ..npz import npz_bytes
+from .manifest import (
+    Arena,
+    FileEntry,
+    Manifest,
+    ModelInfo,
+    Program,
+    Streaming,
+    Target,
+)
+from .reader import MANIFEST, SAMPLE_INPUTS, SAMPLE_OUTPUTS, Bundle
+from .specs import DTYPES, Kernel, KernelOutput, SpikeInput, StateSpec, TensorSpec
+from .writer import write_bundle
+
+__all__ = [
+    "DTYPES",
+    "MANIFEST",
+    "SAMPLE_INPUTS",
+    "SAMPLE_OUTPUTS",
+    "Arena",
+    "Bundle",
+    "FileEntry",
+    "Kernel",
+    "KernelOutput",
+    "Manifest",
+    "ModelInfo",
+    "Program",
+    "SpikeInput",
+    "StateSpec",
+    "Streaming",
+    "Target",
+    "TensorSpec",
+    "npz_bytes",
+    "write_bundle",
+]

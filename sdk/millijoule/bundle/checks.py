@@ -1,0 +1,105 @@
+"""Rules between the fields of a manifest: what each part says must fit the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import BundleError
+from .specs import Kernel, KernelOutput
+
+if TYPE_CHECKING:  # manifest.py imports this module
+    from .manifest import Manifest, Streaming
+
+__all__ = ["check_manifest"]
+
+
+def check_manifest(manifest: Manifest) -> None:
+    """Check ``manifest`` as a whole.
+
+    Raises:
+        BundleError: one line naming the first field that does not fit.
+    """
+    _check_tensors(manifest)
+    if manifest.streaming is not None:
+        _check_streaming(manifest, manifest.streaming)
+    _check_kernels(manifest)
+    _check_unique("manifest.kernels[].outputs", (tap.name for _, tap in manifest.taps()))
+
+
+def _check_unique(where: str, names: Iterable[str | None]) -> None:
+    seen: set[str | None] = set()
+    for name in names:
+        if name in seen:
+            raise BundleError(f"[{where}] names must differ, but {name!r} appears twice")
+        seen.add(name)
+
+
+def _check_tensors(manifest: Manifest) -> None:
+    _check_unique("manifest.io.inputs", (spec.name for spec in manifest.inputs))
+    _check_unique("manifest.io.outputs", (spec.name for spec in manifest.outputs))
+    if not manifest.outputs:
+        raise BundleError("[manifest.io.outputs] must have at least one output")
+    for spec in (*manifest.inputs, *manifest.outputs):
+        if spec.batch_axis is not None and spec.shape[spec.batch_axis] != manifest.batch:
+            raise BundleError(
+                f"[manifest.io] {spec.name!r} has {spec.shape[spec.batch_axis]} samples along axis"
+                f" {spec.batch_axis}, but the batch is {manifest.batch}"
+            )
+
+
+def _check_streaming(manifest: Manifest, streaming: Streaming) -> None:
+    where = "manifest.streaming"
+    _check_unique(f"{where}.states", (state.name for state in streaming.states))
+    inputs = {spec.name: spec for spec in manifest.inputs}
+    if set(inputs) != {streaming.sequence_input, streaming.valid_input} or len(inputs) != 2:
+        raise BundleError(
+            f"[{where}] the inputs must be sequence_input {streaming.sequence_input!r} and"
+            f" valid_input {streaming.valid_input!r}, but are {sorted(inputs)}"
+        )
+    valid = inputs[streaming.valid_input]
+    if valid.dtype != "int32" or valid.shape != (1,) or valid.batch_axis is not None:
+        raise BundleError(
+            f"[{where}.valid_input] {valid.name!r} must be int32 of shape [1] with batch_axis null"
+        )
+    if inputs[streaming.sequence_input].batch_axis != 0:
+        raise BundleError(f"[{where}.sequence_input] must have its batch on axis 0")
+    if streaming.final_output not in {spec.name for spec in manifest.outputs}:
+        raise BundleError(f"[{where}.final_output] {streaming.final_output!r} is not an output")
+    alignment = manifest.arena.alignment
+    needed = sum(-(-state.nbytes // alignment) * alignment for state in streaming.states)
+    if needed > manifest.arena.state_bytes:
+        raise BundleError(
+            f"[manifest.arena.state_bytes] must be at least the {needed} bytes of the states, but"
+            f" received {manifest.arena.state_bytes}"
+        )
+
+
+def _check_kernels(manifest: Manifest) -> None:
+    taps = {tap.name for _, tap in manifest.taps()}
+    for index, kernel in enumerate(manifest.kernels):
+        where = f"manifest.kernels[{index}]"
+        for position, output in enumerate(kernel.outputs):
+            _check_place(manifest, output, f"{where}.outputs[{position}]")
+        _check_spike_input(kernel, taps, where)
+
+
+def _check_place(manifest: Manifest, output: KernelOutput, where: str) -> None:
+    """An output in the arena must lie inside it, at a multiple of its element size."""
+    if output.offset is None:
+        return
+    if output.offset + output.nbytes > manifest.arena.bytes:
+        raise BundleError(
+            f"[{where}] {output.nbytes} bytes at offset {output.offset} reach beyond the arena of"
+            f" {manifest.arena.bytes} bytes"
+        )
+    if output.offset % np.dtype(output.dtype).itemsize:
+        raise BundleError(f"[{where}.offset] {output.offset} is not aligned to {output.dtype}")
+
+
+def _check_spike_input(kernel: Kernel, taps: set[str | None], where: str) -> None:
+    spikes = kernel.spike_input
+    if spikes is not None and spikes.tap not in taps:
+        raise BundleError(f"[{where}.spike_input.tap] {spikes.tap!r} is not a tap of this program")
