@@ -1,6 +1,6 @@
 """C compilers: find one, and link kernels, generated code and the C runtime into ``libmodel.so``.
 
-A `Toolchain` is a command line and nothing else, so a cross compiler is one more value of the type::
+A `Toolchain` is a command line and nothing else, so a cross compiler is one more value of it::
 
     Toolchain(("aarch64-linux-gnu-gcc",), flags=("-mcpu=cortex-a72",))
 

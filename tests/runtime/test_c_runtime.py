@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+TOOLS = Path(sys.executable).parent  # cmake and ninja of the `dev` extra
 RUNTIME = ROOT / "sdk" / "millijoule" / "runtime"
 
 
-def run(*command: str | Path, environ: dict[str, str] | None = None) -> str:
+def run(*command: str | Path) -> str:
+    """Run a program and return what it printed; a failure shows that."""
     done = subprocess.run(
         [str(word) for word in command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, **(environ or {})},
+        env={**os.environ, "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"},
         check=False,
     )
     assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}"
@@ -37,7 +40,7 @@ def run(*command: str | Path, environ: dict[str, str] | None = None) -> str:
     ids=["release", "asan-ubsan", "tsan", "no-threads", "bare-metal"],
 )
 def test_runtime_under(options: list[str], tmp_path: Path) -> None:
-    run("cmake", "-S", ROOT, "-B", tmp_path, "-DMJ_BUILD_TESTS=ON", *options)
+    run("cmake", "-S", ROOT, "-B", tmp_path, "-G", "Ninja", "-DMJ_BUILD_TESTS=ON", *options)
     run("cmake", "--build", tmp_path)
     # Address randomisation of recent kernels puts memory where old thread sanitizers cannot look.
     stable = ["setarch", "-R"] if "-DMJ_SANITIZE=thread" in options else []

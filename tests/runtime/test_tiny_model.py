@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fixtures.tiny_model import build
 
+from fixtures.tiny_model import build
 from millijoule.bundle import Bundle
 
 
