@@ -28,6 +28,18 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
+def launcher(scratch: Path) -> list[str]:
+    """What thread-sanitized programs must be started with on this machine.
+
+    Recent kernels randomise addresses beyond what the sanitizer of older compilers maps.
+    """
+    source, program = scratch / "probe.c", scratch / "probe"
+    source.write_text("int main(void) { return 0; }\n")
+    run("cc", "-fsanitize=thread", source, "-o", program)
+    works = subprocess.run([program], capture_output=True, check=False).returncode == 0
+    return [] if works else ["setarch", "-R"]
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -42,10 +54,9 @@ def run(*command: str | Path) -> str:
 def test_runtime_under(options: list[str], tmp_path: Path) -> None:
     run("cmake", "-S", ROOT, "-B", tmp_path, "-G", "Ninja", "-DMJ_BUILD_TESTS=ON", *options)
     run("cmake", "--build", tmp_path)
-    # Address randomisation of recent kernels puts memory where old thread sanitizers cannot look.
-    stable = ["setarch", "-R"] if "-DMJ_SANITIZE=thread" in options else []
-    report = run(*stable, "ctest", "--test-dir", tmp_path, "--output-on-failure")
-    assert "100% tests passed, 0 tests failed out of 3" in report
+    prefix = launcher(tmp_path) if "-DMJ_SANITIZE=thread" in options else []
+    report = run(*prefix, "ctest", "--test-dir", tmp_path, "--output-on-failure")
+    assert report.count(" Passed ") == 3
 
 
 def test_bare_metal_runtime_needs_only_memcpy_and_memset(tmp_path: Path) -> None:
