@@ -1,7 +1,7 @@
 """Every error that Millijoule raises on purpose.
 
-The message of an :class:`MjError` is one line for the user: where, the rule, the value received, and
-what to do. The class fixes the exit code of the command line.
+The message of an :class:`MjError` is one line for the user: where, the rule, the value received,
+and what to do. The class fixes the exit code of the command line.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class VerificationError(MjError):
 
 
 class UsageError(MjError):
-    """A bad argument: an unknown name, a wrong shape or dtype, NaN in an input, an unreadable file."""
+    """A bad argument: an unknown name, a wrong shape or dtype, NaN in an input, a bad file."""
 
     exit_code = 2
 

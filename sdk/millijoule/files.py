@@ -24,7 +24,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        stream = open(temporary, "xb")
+        stream = open(temporary, "xb")  # noqa: SIM115 - closed by the `with` below
     except OSError as error:
         raise UsageError(f"cannot write {target}: {error.strerror}") from error
     try:

@@ -15,6 +15,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
+from typing import BinaryIO
 
 import numpy as np
 
@@ -95,13 +96,18 @@ def read_npz(
         ValueError: damaged, too many arrays, or more than ``limit`` bytes; the message is one line.
         OSError: the path cannot be opened.
     """
-    stream = io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
-    with stream:
-        try:
-            with zipfile.ZipFile(stream) as archive:
-                return _read_members(archive, limit)
-        except _ZIP_ERRORS as error:
-            raise ValueError(f"not a readable .npz file: {error}") from error
+    if not isinstance(source, bytes):
+        with open(source, "rb") as stream:
+            return _read_stream(stream, limit)
+    return _read_stream(io.BytesIO(source), limit)
+
+
+def _read_stream(stream: BinaryIO, limit: int) -> dict[str, np.ndarray]:
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            return _read_members(archive, limit)
+    except _ZIP_ERRORS as error:
+        raise ValueError(f"not a readable .npz file: {error}") from error
 
 
 def _read_members(archive: zipfile.ZipFile, limit: int) -> dict[str, np.ndarray]:

@@ -1,8 +1,8 @@
 """The zip container of a bundle: a strict subset that leaves no room for two readings.
 
-Members are stored, never compressed, in one disk, with plain relative names, sizes known up front and
-no comment. Any zip tool opens such a file; this reader refuses any other. Field layouts: PKWARE
-APPNOTE 6.3, sections 4.3.7 (local header), 4.3.12 (directory) and 4.3.16 (end record).
+Members are stored, never compressed, in one disk, with plain relative names, sizes known up front
+and no comment. Any zip tool opens such a file; this reader refuses any other. Field layouts:
+PKWARE APPNOTE 6.3, sections 4.3.7 (local header), 4.3.12 (directory) and 4.3.16 (end record).
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ Chunks = Callable[[], Iterator[bytes]]
 def write_archive(out: BinaryIO, members: list[tuple[str, int, Chunks]]) -> None:
     """Write ``(name, alignment, chunks)`` members in the order given.
 
-    ``chunks()`` yields the member's bytes and is called twice (checksum, then data); ``alignment`` is
-    that of the first byte in the file, reached by zero bytes between members.
+    ``chunks()`` yields the member's bytes and is called twice (checksum, then data); ``alignment``
+    is that of the first byte in the file, reached by zero bytes between members.
 
     Raises:
         BundleError: the archive would exceed :data:`MAX_ARCHIVE`, or a bad name.

@@ -1,7 +1,7 @@
 """The manifest of a bundle, schema 1: what the program is, what goes in and out, what it costs.
 
-``Manifest.from_json`` accepts exactly what ``Manifest.to_json`` writes and checks everything that an
-executor relies on, so that code behind it need not check again.
+``Manifest.from_json`` accepts exactly what ``Manifest.to_json`` writes and checks everything that
+an executor relies on, so that code behind it need not check again.
 """
 
 from __future__ import annotations
@@ -109,9 +109,10 @@ class Target:
 class Streaming:
     """How to drive a program that takes one step at a time.
 
-    Feed ``sequence_input`` one step, ``valid_input`` 1; the outputs of the first ``delay`` steps mean
-    nothing. At the end feed ``delay`` more steps with ``valid_input`` 0. ``limit`` is the longest
-    sequence in steps, None for endless ones. ``final_output`` names the output that ``run`` returns.
+    Feed ``sequence_input`` one step, ``valid_input`` 1; the outputs of the first ``delay`` steps
+    mean nothing. At the end feed ``delay`` more steps with ``valid_input`` 0. ``limit`` is the
+    longest sequence in steps, None for endless ones. ``final_output`` names the output whose last
+    value is the result for a whole sequence.
     """
 
     delay: int

@@ -1,9 +1,9 @@
 """Opening bundles that nobody vouches for.
 
-Opening maps the file, reads its directory, and checks every member against the sizes and checksums in
-the manifest. Nothing is extracted, no name in the archive becomes a path, and nothing is allocated by
-a size that was not compared with the size of the file. The checksums guard against damage, not
-against malice: whoever writes a bundle chooses the machine code in it.
+Opening maps the file, reads its directory, and checks every member against the sizes and checksums
+in the manifest. Nothing is extracted, no name in the archive becomes a path, and nothing is
+allocated by a size that was not compared with the size of the file. The checksums guard against
+damage, not against malice: whoever writes a bundle chooses the machine code in it.
 """
 
 from __future__ import annotations

@@ -93,8 +93,8 @@ class StateSpec:
 class KernelOutput:
     """One output of a kernel.
 
-    With an ``offset`` it lies there in the arena just after the kernel ran; without, it is an output
-    or a state of the program. With a ``name`` and an offset it is a *tap*: it can be read out.
+    With an ``offset`` it lies there in the arena just after the kernel ran; without, it is an
+    output or a state of the program. With a ``name`` and an offset it is a *tap*: it can be read.
     """
 
     name: str | None

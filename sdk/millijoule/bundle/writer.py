@@ -17,7 +17,8 @@ from .reader import MANIFEST
 
 __all__ = ["WEIGHTS_ALIGNMENT", "write_bundle"]
 
-#: Where weights start in the file: a multiple of every page size in use, so that they can be mapped.
+#: Where weights start in the file: a multiple of every page size in use, so that they can be mapped
+#: on their own.
 WEIGHTS_ALIGNMENT = 1 << 16
 
 _ALIGNMENT = 64

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from fixtures.manifests import LIBRARY, WEIGHTS, small_bundle, small_files, small_manifest
 from millijoule.bundle import MANIFEST, SAMPLE_OUTPUTS, Bundle, write_bundle
-from millijoule.errors import BundleError, MjError, UsageError
+from millijoule.errors import BundleError, UsageError
 
 with tempfile.TemporaryDirectory() as _folder:
     GOOD = small_bundle(Path(_folder) / "good.mjb").read_bytes()
@@ -37,7 +38,8 @@ def refused(data: bytes, folder: Path) -> str:
     with pytest.raises(BundleError) as caught:
         open_bytes(data, folder)
     message = str(caught.value)
-    assert "\n" not in message and "given.mjb" in message
+    assert "\n" not in message
+    assert "given.mjb" in message
     return message
 
 
@@ -62,7 +64,8 @@ def test_round_trip(bundle_path: Path) -> None:
         for name, data in files.items():
             assert bundle.read(name) == data
         inputs, outputs = bundle.samples()
-        assert inputs["x"].shape == (1, 3, 4) and outputs["logits"].dtype == np.float32
+        assert inputs["x"].shape == (1, 3, 4)
+        assert outputs["logits"].dtype == np.float32
         weights = bundle.mmap(WEIGHTS)
         assert not weights.flags.writeable
         assert dataclasses.replace(bundle.manifest, files={}) == small_manifest()
@@ -257,15 +260,16 @@ def test_broken_samples_are_a_bundle_error(tmp_path: Path) -> None:
 
 def opens_or_says_why(data: bytes) -> None:
     """Open ``data`` and use it; only a one-line BundleError may come out."""
+    message = ""
     with tempfile.TemporaryDirectory() as folder:
         try:
             with open_bytes(data, Path(folder)) as bundle:
                 bundle.samples()
                 for name in bundle.names():
                     bundle.read(name)
-        except MjError as error:
-            assert isinstance(error, BundleError)
-            assert "\n" not in str(error)
+        except BundleError as error:
+            message = str(error)
+    assert "\n" not in message
 
 
 @given(st.integers(0, len(GOOD) - 1))

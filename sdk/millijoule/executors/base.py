@@ -1,0 +1,69 @@
+"""What every executor offers: a loaded program that can be run, timed per kernel, and tapped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+__all__ = ["ALIGNMENT", "Program", "aligned_empty"]
+
+#: Alignment in bytes of every buffer that a program reads or writes (``MJ_ALIGNMENT``).
+ALIGNMENT = 64
+
+
+class Program(Protocol):
+    """A program in memory with its own arena and states; one thread at a time may use it.
+
+    Arrays are C-contiguous, in the order, shapes and dtypes of the manifest.
+    """
+
+    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        """Run once (a streaming program: one step), filling ``outputs``.
+
+        Raises:
+            DeviceError: a kernel failed; the message names it.
+            UsageError: arrays that do not fit the manifest, or a closed program.
+        """
+
+    def run_tapped(
+        self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], taps: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """Run once and return copies of the named kernel outputs; raises as :meth:`run` does.
+
+        Raises:
+            UsageError: a name that is not a tap of this program.
+        """
+
+    def reset(self) -> None:
+        """Put every state back to its initial value."""
+
+    def set_threads(self, threads: int) -> None:
+        """Use ``threads`` threads, the caller's own included.
+
+        Raises:
+            UsageError: fewer than one, or more than any program takes.
+            DeviceError: they could not be started.
+        """
+
+    def kernel_times(self, on: bool) -> None:
+        """Turn timing per kernel on (from zero) or off."""
+
+    def kernel_ns(self) -> np.ndarray:
+        """Nanoseconds spent per kernel, uint64, summed since timing was turned on or cleared."""
+
+    def clear_kernel_ns(self) -> None:
+        """Set the times per kernel back to zero."""
+
+    def close(self) -> None:
+        """Stop threads and free memory; may be called again."""
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: str | np.dtype) -> np.ndarray:
+    """Uninitialised array whose data starts at a multiple of :data:`ALIGNMENT` bytes."""
+    kind = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size].view(kind).reshape(shape)

@@ -1,0 +1,227 @@
+"""Static AOT programs: machine code in a shared library, called through ctypes.
+
+The library is machine code and is trusted as far as its checksum: that it is what the author of the
+bundle built. Open bundles from people you would run a program of. What can be compared is compared:
+the descriptor inside the library must say what the manifest says, before anything runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..bundle import Bundle, KernelOutput, Manifest, StateSpec, TensorSpec
+from ..cpu import architecture, missing_features, same_architecture
+from ..errors import BundleError, DeviceError, UsageError
+from .abi import DTYPE_NAMES, HOOK, ModelDescriptor, TensorDescriptor, library
+from .base import ALIGNMENT, aligned_empty
+
+__all__ = ["NativeProgram"]
+
+_MAX_THREADS = 1024
+
+
+class NativeProgram:
+    """A loaded static AOT program; see :class:`millijoule.executors.base.Program`."""
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        self._manifest = manifest = bundle.manifest
+        _check_machine(manifest)
+        self._lib = lib = library(bundle.read(manifest.program.library))
+        model = ModelDescriptor.in_dll(lib, "mj_model")
+        weights = bundle.mmap(manifest.program.weights)
+        _check_descriptor(model, manifest)
+        self._weights = weights  # keeps the mapping alive
+        self._arena = aligned_empty((max(manifest.arena.bytes, 1),), "uint8")
+        self._context = aligned_empty((lib.mj_context_size(),), "uint8")
+        self._ctx = ctypes.c_void_p(self._context.ctypes.data)
+        self._input_pointers = (ctypes.c_void_p * max(len(manifest.inputs), 1))()
+        self._output_pointers = (ctypes.c_void_p * max(len(manifest.outputs), 1))()
+        self._taps = {tap.name: (index, tap) for index, tap in manifest.taps()}
+        self._ticks: np.ndarray = np.zeros(len(manifest.kernels), np.uint64)
+        status = lib.mj_init(
+            self._ctx,
+            ctypes.addressof(model),
+            weights.ctypes.data,
+            weights.size,
+            self._arena.ctypes.data,
+            self._arena.size,
+        )
+        self._check(status, "cannot start the program")
+        # Stops the threads when the program is closed, or forgotten without being closed.
+        self._finalizer = weakref.finalize(self, _deinit, lib, self._context, self._arena, weights)
+        self.set_threads(threads)
+
+    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        """Run once; see :meth:`Program.run`."""
+        self._require_open()
+        sources = self._bind(self._manifest.inputs, inputs, self._input_pointers, copy=True)
+        sinks = self._bind(self._manifest.outputs, outputs, self._output_pointers, copy=False)
+        status = self._lib.mj_run(self._ctx, self._input_pointers, self._output_pointers)
+        del sources  # alive until here, because the pointers are
+        self._check(status, "the program failed")
+        for sink, output in zip(sinks, outputs, strict=True):
+            if sink is not output:
+                output[...] = sink
+
+    def run_tapped(
+        self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], taps: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """Run once and copy kernel outputs; see :meth:`Program.run_tapped`."""
+        wanted: dict[int, list[KernelOutput]] = {}
+        for name in taps:
+            if name not in self._taps:
+                valid = ", ".join(str(tap) for tap in self._taps) or "none in this program"
+                raise UsageError(f"unknown tap {name!r}; taps: {valid}")
+            index, tap = self._taps[name]
+            wanted.setdefault(index, []).append(tap)
+        values: dict[str, np.ndarray] = {}
+
+        def copy_taps(_: int | None, index: int, phase: int) -> None:
+            if phase == 1:
+                for tap in wanted.get(index, ()):
+                    values[str(tap.name)] = self._view(tap).copy()
+
+        hook = HOOK(copy_taps)
+        self._lib.mj_set_hook(self._ctx, ctypes.cast(hook, ctypes.c_void_p), None)
+        try:
+            self.run(inputs, outputs)
+        finally:
+            self._lib.mj_set_hook(self._ctx, None, None)
+        return {name: values[name] for name in taps}
+
+    def reset(self) -> None:
+        """Put every state back to its initial value."""
+        self._require_open()
+        self._check(self._lib.mj_reset(self._ctx), "cannot reset the program")
+
+    def set_threads(self, threads: int) -> None:
+        """Use ``threads`` threads; see :meth:`Program.set_threads`."""
+        self._require_open()
+        if not 1 <= threads <= _MAX_THREADS:
+            raise UsageError(f"threads must be 1 to {_MAX_THREADS}, but received {threads}")
+        self._check(self._lib.mj_set_threads(self._ctx, threads), f"cannot use {threads} threads")
+
+    def kernel_times(self, on: bool) -> None:
+        """Turn timing per kernel on (from zero) or off."""
+        self._require_open()
+        self.clear_kernel_ns()
+        pointer = self._ticks.ctypes.data_as(ctypes.POINTER(ctypes.c_uint64)) if on else None
+        self._check(self._lib.mj_set_clock(self._ctx, None, pointer), "cannot time kernels")
+
+    def kernel_ns(self) -> np.ndarray:
+        """Nanoseconds per kernel, a copy; see :meth:`Program.kernel_ns`."""
+        return self._ticks.copy()
+
+    def clear_kernel_ns(self) -> None:
+        """Set the times per kernel back to zero."""
+        self._ticks[:] = 0
+
+    def close(self) -> None:
+        """Stop threads; may be called again."""
+        self._finalizer()
+
+    def _require_open(self) -> None:
+        if not self._finalizer.alive:
+            raise UsageError("the program is closed; load the bundle again")
+
+    def _bind(
+        self,
+        specs: Sequence[TensorSpec],
+        arrays: Sequence[np.ndarray],
+        pointers: ctypes.Array[ctypes.c_void_p],
+        copy: bool,
+    ) -> list[np.ndarray]:
+        """Set ``pointers`` to ``arrays``, or to aligned stand-ins (with their contents if ``copy``)."""
+        if len(arrays) != len(specs):
+            raise UsageError(f"the program takes {len(specs)} arrays, but received {len(arrays)}")
+        bound = []
+        for index, (spec, array) in enumerate(zip(specs, arrays, strict=True)):
+            if array.shape != spec.shape or array.dtype != spec.dtype:
+                raise UsageError(
+                    f"[{spec.name}] must be {spec.dtype} of shape {list(spec.shape)}, but received"
+                    f" {array.dtype} of shape {list(array.shape)}"
+                )
+            if array.ctypes.data % ALIGNMENT or not array.flags.c_contiguous:
+                stand_in = aligned_empty(spec.shape, spec.dtype)
+                if copy:
+                    stand_in[...] = array
+                array = stand_in
+            pointers[index] = array.ctypes.data
+            bound.append(array)
+        return bound
+
+    def _view(self, tap: KernelOutput) -> np.ndarray:
+        """The bytes of ``tap`` in the arena, as an array."""
+        start = tap.offset or 0
+        return self._arena[start : start + tap.nbytes].view(tap.dtype).reshape(tap.shape)
+
+    def _check(self, status: int, what: str) -> None:
+        if status == 0:
+            return
+        reason = self._lib.mj_status_string(status).decode("ascii", "replace")
+        failed = self._lib.mj_failed_kernel(self._ctx)
+        if 0 <= failed < len(self._manifest.kernels):
+            kernel = self._manifest.kernels[failed]
+            reason += f" in kernel {kernel.name!r} (layer {kernel.layer!r}, number {failed})"
+        raise DeviceError(f"{what}: {reason}")
+
+
+def _deinit(lib: ctypes.CDLL, context: np.ndarray, *_keep_alive: np.ndarray) -> None:
+    lib.mj_deinit(context.ctypes.data)
+
+
+def _check_machine(manifest: Manifest) -> None:
+    """Refuse a program that would die of an illegal instruction here."""
+    target = manifest.target
+    advice = "; build it with the target `host`, or take it to its device"
+    if not same_architecture(target.triple):
+        raise DeviceError(
+            f"the bundle is for {target.name} ({target.triple}), but this machine is"
+            f" {architecture()}{advice}"
+        )
+    missing = missing_features(target.features, target.cpu)
+    if missing:
+        raise DeviceError(
+            f"the bundle is for {target.name} and needs {', '.join(missing)}, which this processor"
+            f" lacks{advice}"
+        )
+
+
+def _check_descriptor(model: ModelDescriptor, manifest: Manifest) -> None:
+    """The library must be built for just this manifest."""
+    states = manifest.streaming.states if manifest.streaming else ()
+    for kind, count, tensors, specs in (
+        ("inputs", model.n_inputs, model.inputs, manifest.inputs),
+        ("outputs", model.n_outputs, model.outputs, manifest.outputs),
+        ("states", model.n_states, model.states, states),
+    ):
+        if count != len(specs):
+            raise BundleError(f"the program has {count} {kind}, but the manifest says {len(specs)}")
+        for index, spec in enumerate(specs):
+            _check_tensor(tensors[index], spec, kind)
+    arena = manifest.arena
+    for name, found, said in (
+        ("abi", model.abi_version, manifest.program.abi),
+        ("kernels", model.n_kernels, len(manifest.kernels)),
+        ("arena.bytes", model.arena_bytes, arena.bytes),
+        ("arena.workspace_bytes", model.workspace_bytes, arena.workspace_bytes),
+        ("arena.state_bytes", model.state_bytes, arena.state_bytes),
+        ("streaming.delay", model.delay, manifest.streaming.delay if manifest.streaming else 0),
+    ):
+        if found != said:
+            raise BundleError(f"the program says {name} is {found}, but the manifest says {said}")
+
+
+def _check_tensor(tensor: TensorDescriptor, spec: TensorSpec | StateSpec, kind: str) -> None:
+    name = (tensor.name or b"").decode("utf-8", "replace")
+    dtype = DTYPE_NAMES[tensor.dtype] if 0 <= tensor.dtype < len(DTYPE_NAMES) else "?"
+    shape = tuple(tensor.shape[: min(tensor.rank, 32)]) if tensor.rank else ()
+    if (name, dtype, shape, tensor.bytes) != (spec.name, spec.dtype, spec.shape, spec.nbytes):
+        raise BundleError(
+            f"{kind}: the program has {name!r} ({dtype}, shape {list(shape)}), but the manifest says"
+            f" {spec.name!r} ({spec.dtype}, shape {list(spec.shape)})"
+        )

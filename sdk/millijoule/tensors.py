@@ -1,0 +1,104 @@
+"""Checking the arrays that a user hands to a program.
+
+Accepted are arrays of the exact dtype, and conversions within one kind: floating point to floating
+point (rounded; overflow is refused) and integer or boolean to integer (if every value fits). A change
+of kind, such as integers for a float input, is refused: it usually means the wrong array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .bundle import TensorSpec
+from .errors import UsageError
+
+__all__ = ["check_names", "to_array"]
+
+
+def check_names(given: Mapping[str, Any], expected: Collection[str]) -> None:
+    """Raise :class:`UsageError` unless the keys of ``given`` are just the ``expected`` names."""
+    if not isinstance(given, Mapping):
+        raise UsageError(
+            f"inputs must be a dict of arrays by name ({', '.join(expected)}), but received"
+            f" {type(given).__name__}"
+        )
+    for name in given:
+        if name not in expected:
+            raise UsageError(f"unknown input {name!r}; inputs: {', '.join(expected)}")
+    for name in expected:
+        if name not in given:
+            raise UsageError(f"input {name!r} is missing; inputs: {', '.join(expected)}")
+
+
+def to_array(spec: TensorSpec, value: Any, shape: Sequence[int | None]) -> np.ndarray:
+    """``value`` as a C-contiguous array of the dtype of ``spec`` and of ``shape``.
+
+    Args:
+        spec: gives name and dtype.
+        value: anything that NumPy takes for an array.
+        shape: expected size of each axis; None stands for any size from 1.
+
+    Raises:
+        UsageError: wrong shape or kind, a value that does not fit, NaN or infinity.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # ragged nested lists
+        raise UsageError(f"[{spec.name}] must be an array, but {error}") from None
+    _check_kind(spec, array)
+    _check_shape(spec, array, shape)
+    if array.dtype.kind == "f":
+        # The check follows the cast, so that a float64 too large for float32 is seen.
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(array, spec.dtype)
+        _check_finite(spec, array)
+        return array
+    if array.dtype != spec.dtype:
+        _check_range(spec, array)
+    return np.ascontiguousarray(array, spec.dtype)
+
+
+def _check_kind(spec: TensorSpec, array: np.ndarray) -> None:
+    wanted = "f" if np.dtype(spec.dtype).kind == "f" else "biu"
+    if array.dtype.kind not in wanted:
+        raise UsageError(
+            f"[{spec.name}] must be {spec.dtype}, but received {array.dtype}; convert it with"
+            f" .astype({spec.dtype!r}) if that is what you mean"
+        )
+
+
+def _check_shape(spec: TensorSpec, array: np.ndarray, shape: Sequence[int | None]) -> None:
+    fits = array.ndim == len(shape) and all(
+        size == want or (want is None and size > 0)
+        for size, want in zip(array.shape, shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise UsageError(
+            f"[{spec.name}] must have shape [{wanted}], but received {list(array.shape)}"
+        )
+
+
+def _check_finite(spec: TensorSpec, array: np.ndarray) -> None:
+    finite = np.isfinite(array)
+    if not finite.all():
+        index = tuple(int(i) for i in np.unravel_index(np.argmin(finite), array.shape))
+        raise UsageError(
+            f"[{spec.name}] must be finite in {spec.dtype}, but is {array[index]} at index"
+            f" {list(index)}"
+        )
+
+
+def _check_range(spec: TensorSpec, array: np.ndarray) -> None:
+    if array.dtype.kind == "b" or array.size == 0:
+        return
+    limits = np.iinfo(spec.dtype)
+    for value in (int(array.min()), int(array.max())):
+        if not limits.min <= value <= limits.max:
+            raise UsageError(
+                f"[{spec.name}] must fit {spec.dtype} ({limits.min} to {limits.max}), but contains"
+                f" {value}"
+            )
