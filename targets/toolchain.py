@@ -148,7 +148,7 @@ def runtime_sources() -> list[Path]:
 
 
 def _runtime() -> Path:
-    return Path(millijoule.__path__[0]) / "runtime"
+    return Path(millijoule.__file__).parent / "runtime"
 
 
 def link_shared(
