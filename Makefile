@@ -31,6 +31,8 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@rm -rf build/lint && mkdir -p build/lint/millijoule
+	@ln -s $(addprefix $(CURDIR)/,$(wildcard sdk/millijoule/*) converters targets) build/lint/millijoule
 	$(BIN)/mypy
 	$(BIN)/pylint sdk/millijoule converters targets
 
