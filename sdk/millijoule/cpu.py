@@ -12,7 +12,7 @@ __all__ = ["architecture", "available_cpus", "features", "missing_features", "sa
 
 _ALIASES = {"amd64": "x86_64", "arm64": "aarch64", "armv8l": "armv7", "armv7l": "armv7"}
 
-#: LLVM's name of a feature -> the kernel's name of it in /proc/cpuinfo, for features that kernels use.
+#: LLVM's name of a feature -> its name in /proc/cpuinfo, for features that kernels use.
 _KERNEL_NAMES = {
     "x86_64": {
         "sse3": "pni",
@@ -73,7 +73,7 @@ def architecture() -> str:
 
 
 def same_architecture(triple: str) -> bool:
-    """True if programs for the LLVM ``triple`` run on this kind of processor (or it says nothing)."""
+    """True if programs for the LLVM ``triple`` (may be empty) run on this kind of processor."""
     name = triple.split("-")[0].lower()
     if not name:
         return True

@@ -38,8 +38,8 @@ def load(path: str | os.PathLike[str], threads: int | None = None) -> Session:
 class Session:
     """A loaded bundle.
 
-    Calls from several threads take turns. The program in a bundle is machine code: open bundles from
-    people whose programs you would run.
+    Calls from several threads take turns. The program in a bundle is machine code: open bundles
+    from people whose programs you would run.
     """
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
@@ -80,9 +80,8 @@ class Session:
 
         Args:
             inputs: arrays by name; see :mod:`millijoule.tensors` for the dtypes that are accepted.
-            taps: names from :attr:`taps`. Values are those of one call, or with several calls joined
-                along the tap's batch axis; a streaming bundle adds a leading axis of all N + delay
-                steps.
+            taps: names from :attr:`taps`. Values of several calls are joined along the tap's batch
+                axis; a streaming bundle puts an axis of all N + delay steps in front.
 
         Raises:
             UsageError: unknown or missing names, bad shapes or dtypes, NaN or infinity.

@@ -62,8 +62,8 @@ class Stepper:
         limit = self.streaming.limit
         if limit is not None and steps > limit:
             raise UsageError(
-                f"{self._manifest.model.name} takes at most {limit} steps in a row, but this is step"
-                f" {steps}; call reset() or cut the sequence"
+                f"{self._manifest.model.name} takes at most {limit} steps in a row, but this is"
+                f" step {steps}; call reset() or cut the sequence"
             )
 
     def step(
@@ -92,8 +92,8 @@ class Stepper:
 class Stream:
     """One stream through a streaming bundle, with states of its own.
 
-    Several streams and ``Session.run`` may go on side by side. Safe to share between threads, in the
-    sense that each call is whole.
+    Several streams and ``Session.run`` may go on side by side. Safe to share between threads, in
+    the sense that each call is whole.
     """
 
     def __init__(self, manifest: Manifest, program: Program) -> None:
@@ -110,7 +110,7 @@ class Stream:
 
     @property
     def steps(self) -> int:
-        """Steps taken since the start or the last :meth:`reset`, those of :meth:`flush` included."""
+        """Steps taken since the last :meth:`reset`, those of :meth:`flush` included."""
         return self._stepper.steps
 
     @property
@@ -119,7 +119,8 @@ class Stream:
         return self._stepper.sequence
 
     def step(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
-        """Feed one frame; the outputs for the frame ``delay`` steps ago, or None before there is one.
+        """Feed one frame; the outputs for the frame ``delay`` steps ago, or None before there is
+        one.
 
         Args:
             inputs: the sequence input by name, shape [B, F…], e.g. ``{"x": frame}``.
@@ -137,7 +138,7 @@ class Stream:
             return outputs if self.steps > self.delay else None
 
     def flush(self) -> list[dict[str, np.ndarray]]:
-        """End the sequence: the outputs of its last ``delay`` frames (of all, if it was shorter)."""
+        """End the sequence: outputs of its last ``delay`` frames (of all, if it was shorter)."""
         with self._lock:
             if self._flushed:
                 raise UsageError("the stream was flushed already; call reset() to start anew")

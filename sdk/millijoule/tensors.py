@@ -1,8 +1,8 @@
 """Checking the arrays that a user hands to a program.
 
 Accepted are arrays of the exact dtype, and conversions within one kind: floating point to floating
-point (rounded; overflow is refused) and integer or boolean to integer (if every value fits). A change
-of kind, such as integers for a float input, is refused: it usually means the wrong array.
+point (rounded; overflow is refused) and integer or boolean to integer (if every value fits). A
+change of kind, such as integers for a float input, is refused: it usually means the wrong array.
 """
 
 from __future__ import annotations

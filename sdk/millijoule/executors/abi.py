@@ -1,7 +1,7 @@
 """The C ABI of ``millijoule.h`` as ctypes, and loading libraries that speak it.
 
-A library is loaded once per content and stays loaded: unloading code that a thread might still run is
-never safe, and contexts of one library are independent of each other.
+A library is loaded once per content and stays loaded: unloading code that a thread might still run
+is never safe, and contexts of one library are independent of each other.
 """
 
 from __future__ import annotations

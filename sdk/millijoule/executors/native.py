@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -135,7 +136,7 @@ class NativeProgram:
         pointers: ctypes.Array[ctypes.c_void_p],
         copy: bool,
     ) -> list[np.ndarray]:
-        """Set ``pointers`` to ``arrays``, or to aligned stand-ins (with their contents if ``copy``)."""
+        """Set ``pointers`` to ``arrays`` or to aligned stand-ins, which hold a copy if ``copy``."""
         if len(arrays) != len(specs):
             raise UsageError(f"the program takes {len(specs)} arrays, but received {len(arrays)}")
         bound = []
@@ -194,11 +195,12 @@ def _check_machine(manifest: Manifest) -> None:
 def _check_descriptor(model: ModelDescriptor, manifest: Manifest) -> None:
     """The library must be built for just this manifest."""
     states = manifest.streaming.states if manifest.streaming else ()
-    for kind, count, tensors, specs in (
+    lists: tuple[tuple[str, int, Any, Sequence[TensorSpec | StateSpec]], ...] = (
         ("inputs", model.n_inputs, model.inputs, manifest.inputs),
         ("outputs", model.n_outputs, model.outputs, manifest.outputs),
         ("states", model.n_states, model.states, states),
-    ):
+    )
+    for kind, count, tensors, specs in lists:
         if count != len(specs):
             raise BundleError(f"the program has {count} {kind}, but the manifest says {len(specs)}")
         for index, spec in enumerate(specs):
@@ -222,6 +224,6 @@ def _check_tensor(tensor: TensorDescriptor, spec: TensorSpec | StateSpec, kind: 
     shape = tuple(tensor.shape[: min(tensor.rank, 32)]) if tensor.rank else ()
     if (name, dtype, shape, tensor.bytes) != (spec.name, spec.dtype, spec.shape, spec.nbytes):
         raise BundleError(
-            f"{kind}: the program has {name!r} ({dtype}, shape {list(shape)}), but the manifest says"
-            f" {spec.name!r} ({spec.dtype}, shape {list(spec.shape)})"
+            f"{kind}: the program has {name!r} ({dtype}, shape {list(shape)}), but the manifest"
+            f" says {spec.name!r} ({spec.dtype}, shape {list(spec.shape)})"
         )
