@@ -1,11 +1,11 @@
 """Energy: meters, measurement and estimates. Every number is a :class:`Figure` with a status."""
 
 from .costs import TABLES, CostTable, cost_table
-from .estimate import EnergyEstimate, Work, estimate
+from .estimation import EnergyEstimate, Work, estimate
 from .figure import ESTIMATED, MEASURED, UNAVAILABLE, Figure
-from .measure import EnergyMeasurement, measure, recommended_window_s
+from .measurement import EnergyMeasurement, measure, recommended_window_s
 from .meter import Channel, Energy, Meter, Recording, UnavailableError
-from .select import AUTO, OFF, Probe, list_meters, probe_all, select
+from .sources import AUTO, OFF, Probe, list_meters, probe_all, select
 
 __all__ = [
     "AUTO",

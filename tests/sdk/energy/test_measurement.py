@@ -9,7 +9,7 @@ import pytest
 from fixtures.power_machines import FakeClock, RaplMachine, add_ina3221
 from millijoule.energy import measure
 from millijoule.energy.jetson import JetsonMeter
-from millijoule.energy.measure import default_idle_s, recommended_window_s
+from millijoule.energy.measurement import default_idle_s, recommended_window_s
 from millijoule.energy.rapl import RaplMeter
 
 

@@ -1,0 +1,121 @@
+"""Comparing with an earlier profile: is the median slower, and is the difference real?"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError, VerificationError
+
+FORMAT = "millijoule-profile"
+SCHEMA = 1
+
+
+def load_profile(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a profile written by ``Profile.to_json``.
+
+    Raises:
+        UsageError: Unreadable, no profile, or written by another version.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON: {error}") from None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise UsageError(f"{path} is not a profile; write one with: mj profile B.mjb --json F")
+    if data.get("schema") != SCHEMA:
+        raise UsageError(
+            f"{path} has profile schema {data.get('schema')}, but this version reads {SCHEMA}; "
+            "measure again"
+        )
+    return data
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Median latency against a baseline.
+
+    Attributes:
+        ratio: New median over old.
+        low, high: Bounds of the ratio from both 95 % confidence intervals (conservative).
+        limit: Largest ratio allowed.
+        regressed: The ratio exceeds the limit and the difference is real (``low`` > 1).
+        inconclusive: The ratio exceeds the limit, but the intervals overlap.
+        notes: Differences between the two set-ups.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    limit: float
+    regressed: bool
+    inconclusive: bool
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"median latency is {self.ratio:.3f}× the baseline "
+            f"(95 % interval {self.low:.3f}–{self.high:.3f}, limit {self.limit:.3f})"
+        )
+
+
+def compare(new: dict[str, Any], old: dict[str, Any], max_regression: float = 0.05) -> Comparison:
+    """Compare two profiles of the same model.
+
+    Args:
+        new, old: Profiles as from :func:`load_profile` or ``Profile.to_dict``.
+        max_regression: Largest relative increase of the median that passes.
+
+    Raises:
+        UsageError: The profiles are of different models or units of work.
+    """
+    for what, a, b in (
+        ("model", _model(new), _model(old)),
+        ("unit of work", new["unit"], old["unit"]),
+    ):
+        if a != b:
+            raise UsageError(f"[baseline] {what} must be the same, but is {a} now and was {b}")
+    (low, high), (old_low, old_high) = (p["latency"]["median_interval_ms"] for p in (new, old))
+    ratio = new["latency"]["median_ms"] / old["latency"]["median_ms"]
+    limit = 1.0 + max_regression
+    real = low / old_high > 1.0
+    return Comparison(
+        ratio=ratio,
+        low=low / old_high,
+        high=high / old_low,
+        limit=limit,
+        regressed=ratio > limit and real,
+        inconclusive=ratio > limit and not real,
+        notes=_differences(new, old),
+    )
+
+
+def check(new: dict[str, Any], old: dict[str, Any], max_regression: float = 0.05) -> Comparison:
+    """:func:`compare`, but a regression raises VerificationError (exit code 1)."""
+    result = compare(new, old, max_regression)
+    if result.regressed:
+        raise VerificationError(f"[baseline] {result}; see which layer with mj compare")
+    return result
+
+
+def _model(profile: dict[str, Any]) -> str:
+    model = profile["bundle"]["model"]
+    return f"{model['name']} ({model['family']}, {model['variant']})"
+
+
+def _differences(new: dict[str, Any], old: dict[str, Any]) -> tuple[str, ...]:
+    now, then = new["conditions"], old["conditions"]
+    pairs = {
+        "CPU": (now["cpu_model"], then["cpu_model"]),
+        "threads": (now["threads"], then["threads"]),
+        "governor": (now["governor"], then["governor"]),
+        "power mode": (now["power_mode"], then["power_mode"]),
+        "target": (new["bundle"]["target"]["name"], old["bundle"]["target"]["name"]),
+        "dtype": (new["bundle"]["target"]["dtype"], old["bundle"]["target"]["dtype"]),
+    }
+    return tuple(f"{what} is {a} now and was {b}" for what, (a, b) in pairs.items() if a != b)

@@ -1,0 +1,253 @@
+"""``mj.profile``: one measurement of one program, from conditions to energy.
+
+Order of events: cold start, warm-up, latency (inside the energy window when there is a meter, so
+that both come from the same run), long run if asked for, then kernel times and spike counts, whose
+hooks must not disturb the figures before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..bundle import Manifest
+from ..energy import AUTO, TABLES, Figure, Meter, UnavailableError, recommended_window_s
+from ..errors import UsageError, VerificationError
+from ..executors import open_program
+from .baseline import FORMAT, SCHEMA
+from .conditions import Machine, condition_warnings, record_conditions
+from .energy import choose_meter, estimated_energy, measured_energy, no_energy
+from .latency import CLOCK, cold_start, sustain, time_calls, warm_up
+from .layers import one_run, time_kernels
+from .memory import memory_figures
+from .operations import count_operations
+from .result import Profile
+from .stats import stability, summarize
+from .workload import Workload
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+ITERATIONS = 10
+WARMUP = 10
+DURATION_S = 3.0
+SUSTAINED_S = 300.0
+PERCENTILES = (50.0, 90.0, 95.0, 99.0)
+STABLE_ATTEMPTS = 3
+
+
+def profile(
+    session: Session,
+    inputs: Mapping[str, np.ndarray] | None = None,
+    *,
+    iterations: int = ITERATIONS,
+    warmup: int = WARMUP,
+    duration: float | None = None,
+    percentiles: Sequence[float] = PERCENTILES,
+    threads: int | None = None,
+    energy: str | Meter = AUTO,
+    idle_seconds: float | None = None,
+    layers: bool = True,
+    stable: bool = False,
+    sustained: bool = False,
+    cost_tables: Sequence[str] = tuple(TABLES),
+    command: Sequence[str] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Profile:
+    """Measure a loaded bundle on this machine.
+
+    For a streaming bundle one call is one step (one frame); sequences are fed frame by frame and
+    states are reset between them.
+
+    Args:
+        session: From :func:`millijoule.load`.
+        inputs: Arrays by name as for ``session.run``; default: the samples in the bundle.
+        iterations: Time at least this many calls (≥ 1) …
+        duration: … and at least this many seconds. Default 3, or the window that the energy meter
+            needs for an edge error of 1 %, whichever is longer. With ``sustained`` the length of
+            the long run, default 300.
+        warmup: Untimed calls before.
+        percentiles: Percentiles of the latency to report, each within 0…100.
+        threads: Threads, the caller's included; default: as loaded.
+        energy: ``auto`` (the best meter that covers this processor, if there is any), ``off``, the
+            name of a source, or a :class:`~millijoule.energy.Meter`.
+        idle_seconds: Length of the idle windows before and after; 0 for no baseline.
+        layers: Also time every kernel, count operations and spikes, and estimate energy.
+        stable: Measure up to three times until the latency is stable; else VerificationError.
+        sustained: Add a long run that follows latency, clock and temperature over time.
+        cost_tables: Tables for the estimates, see :data:`millijoule.energy.TABLES`.
+        command: Command line to record; default ``sys.argv``.
+        progress: Called with a line of text before each stage.
+
+    Raises:
+        UsageError: Bad arguments or inputs.
+        DeviceError: The program failed, or the named energy source gives no reading.
+        VerificationError: ``stable`` was asked for and not reached.
+    """
+    _check(iterations, warmup, duration, percentiles, idle_seconds)
+    say = progress or (lambda text: None)
+    manifest = session.manifest
+    if threads is not None:
+        session.program.set_threads(threads)
+    used_threads = session.threads if threads is None else threads
+    arrays = session.bundle.samples()[0] if inputs is None else inputs
+    workload = Workload(manifest, session.program, arrays)
+    meter, no_meter = choose_meter(energy)
+    conditions = record_conditions(used_threads, command)
+
+    say("cold start")
+    cold = cold_start(lambda: _first_inference(session, used_threads, workload))
+    say("latency and energy" if meter else "latency")
+    seconds = _window(meter, None if sustained else duration)
+
+    samples = np.empty(0, np.int64)
+
+    def run() -> int:
+        nonlocal samples
+        samples = time_calls(workload, warm_up(workload, warmup), iterations, seconds)
+        return warmup + len(samples)  # the energy window holds the warm-up as well
+
+    for attempt in range(STABLE_ATTEMPTS if stable else 1):
+        if attempt:
+            say(f"latency was not stable, attempt {attempt + 1} of {STABLE_ATTEMPTS}")
+        energy_data = _measure(meter, no_meter, run, idle_seconds)
+        if (steadiness := stability(samples)).stable:
+            break
+    if stable and not steadiness.stable:
+        raise VerificationError(
+            f"[profile] latency is not stable after {STABLE_ATTEMPTS} runs: {steadiness.reason}"
+        )
+    latency = {
+        "status": "measured",
+        "source": CLOCK,
+        "warmup": warmup,
+        **summarize(samples, percentiles),
+        "stability": steadiness.to_dict(),
+        "samples_ns": samples.tolist(),
+    }
+    if sustained:
+        say("sustained run")
+    long_run = sustain(workload, duration or SUSTAINED_S, Machine().observe) if sustained else None
+    if layers:
+        say("kernels, spikes, operations")
+    details = _details(manifest, workload, cost_tables) if layers else _NO_DETAILS
+    session.program.reset()
+    return Profile(
+        {
+            "format": FORMAT,
+            "schema": SCHEMA,
+            "bundle": _describe(manifest),
+            "unit": workload.unit,
+            "conditions": conditions,
+            "latency": latency,
+            "cold_start": _plain(cold),
+            "real_time": _real_time(manifest, workload, latency["median_ms"]),
+            "sustained": long_run,
+            "energy": {"measured": energy_data, "estimated": details["estimated"]},
+            "layers": details["layers"],
+            "run": details["run"],
+            "operations": details["operations"],
+            "memory": _plain(memory_figures(manifest)),
+            "warnings": [
+                *condition_warnings(conditions),
+                *([] if steadiness.stable else [f"latency is not stable: {steadiness.reason}"]),
+                *energy_data.get("warnings", []),
+            ],
+        }
+    )
+
+
+def _window(meter: Meter | None, duration: float | None) -> float:
+    """Seconds to measure: what the user says, else what latency and the meter need."""
+    if duration is not None:
+        return duration
+    return max(DURATION_S, recommended_window_s(meter)) if meter else DURATION_S
+
+
+_NO_DETAILS: dict[str, Any] = {"layers": None, "run": None, "operations": None, "estimated": []}
+
+
+def _details(manifest: Manifest, workload: Workload, cost_tables: Sequence[str]) -> dict[str, Any]:
+    """What needs hooks in the program: time per kernel, one traced run, spikes, and estimates."""
+    operations = count_operations(manifest, workload)
+    return {
+        "layers": time_kernels(workload, manifest.kernels),
+        "run": one_run(workload, manifest.kernels),
+        "operations": operations.to_dict(),
+        "estimated": estimated_energy(manifest, operations, cost_tables),
+    }
+
+
+def _plain(figures: Mapping[str, Figure]) -> dict[str, Any]:
+    return {name: figure.to_dict() for name, figure in figures.items()}
+
+
+def _check(
+    iterations: int,
+    warmup: int,
+    duration: float | None,
+    percentiles: Sequence[float],
+    idle_seconds: float | None,
+) -> None:
+    rules = (
+        (iterations >= 1, "iterations must be at least 1", iterations),
+        (warmup >= 0, "warmup must not be negative", warmup),
+        (duration is None or duration >= 0, "duration must not be negative", duration),
+        (
+            idle_seconds is None or idle_seconds >= 0,
+            "idle_seconds must not be negative",
+            idle_seconds,
+        ),
+        (all(0 <= p <= 100 for p in percentiles), "percentiles must be within 0…100", percentiles),
+    )
+    for holds, rule, value in rules:
+        if not holds:
+            raise UsageError(f"[profile] {rule}, but received {value}")
+
+
+def _first_inference(session: Session, threads: int, workload: Workload) -> Callable[[], None]:
+    """Load the program a second time; the function returned runs it once."""
+    program = open_program(session.bundle, threads)
+    first = workload.calls[0]
+
+    def run() -> None:
+        program.run(first.inputs, workload.outputs)
+        program.close()
+
+    return run
+
+
+def _measure(
+    meter: Meter | None, no_meter: str, run: Callable[[], int], idle_seconds: float | None
+) -> dict[str, Any]:
+    """Run, with the energy of the same calls if there is a meter."""
+    if meter is None:
+        run()
+        return no_energy(no_meter)
+    try:
+        return measured_energy(meter, run, idle_seconds)
+    except UnavailableError as error:
+        raise UnavailableError(f"[energy] {meter.name} failed during the run: {error}") from None
+
+
+def _describe(manifest: Manifest) -> dict[str, Any]:
+    plain = manifest.to_json()
+    model = plain["model"]
+    names = ("name", "family", "variant", "parameters", "source", "hparams")
+    return {
+        "model": {name: model[name] for name in names},
+        "target": plain["target"],
+        "toolchain": plain["toolchain"],
+        "files": plain["files"],
+    }
+
+
+def _real_time(manifest: Manifest, workload: Workload, median_ms: float) -> dict[str, Any] | None:
+    """Step time over frame shift, when the front end states one."""
+    shift = (manifest.model.frontend or {}).get("shift_ms")
+    if not workload.streaming or not isinstance(shift, (int, float)) or shift <= 0:
+        return None
+    factor = Figure.measured(median_ms / shift, "1", "median step time / frame shift")
+    return {"frame_shift_ms": float(shift), "factor": factor.to_dict()}
