@@ -14,7 +14,7 @@ from .cpu import available_cpus
 from .errors import UsageError
 from .executors import Program, aligned_empty, open_program
 from .stream import Stepper, Stream, require_streaming
-from .tensors import check_names, to_array
+from .tensors import check_names, run_inputs, to_array
 
 __all__ = ["Session", "Stream", "load"]
 
@@ -125,24 +125,11 @@ class Session:
                 valid = ", ".join(known) or "none in this bundle"
                 raise UsageError(f"unknown tap {name!r}; taps: {valid}")
 
-    def _whole_inputs(self) -> list[tuple[TensorSpec, list[int | None]]]:
-        """What :meth:`run` takes: input and shape, None for sizes that are free."""
-        if self._stepper is not None:
-            spec = self._stepper.sequence
-            return [(spec, [None, None, *spec.shape[1:]])]
-        whole = []
-        for spec in self.inputs:
-            shape: list[int | None] = list(spec.shape)
-            if spec.batch_axis is not None:
-                shape[spec.batch_axis] = None
-            whole.append((spec, shape))
-        return whole
-
     def _check_inputs(
         self, inputs: Mapping[str, Any]
     ) -> tuple[list[tuple[np.ndarray, int | None]], int]:
         """Checked arrays, each with its batch axis, and the number of rows that they share."""
-        whole = self._whole_inputs()
+        whole = run_inputs(self.manifest)
         check_names(inputs, [spec.name for spec, _ in whole])
         arrays, rows = [], {}
         for spec, shape in whole:

@@ -12,10 +12,28 @@ from typing import Any
 
 import numpy as np
 
-from .bundle import TensorSpec
+from .bundle import Manifest, TensorSpec
 from .errors import UsageError
 
-__all__ = ["check_names", "to_array"]
+__all__ = ["check_names", "run_inputs", "to_array"]
+
+
+def run_inputs(manifest: Manifest) -> list[tuple[TensorSpec, list[int | None]]]:
+    """What ``Session.run`` takes: each input with its shape, None for sizes that are free.
+
+    Rows are free; so is the number of steps N of a streaming bundle, which takes [B, N, F…].
+    """
+    if manifest.streaming is not None:
+        name = manifest.streaming.sequence_input
+        spec = next(spec for spec in manifest.inputs if spec.name == name)
+        return [(spec, [None, None, *spec.shape[1:]])]
+    whole = []
+    for spec in manifest.inputs:
+        shape: list[int | None] = list(spec.shape)
+        if spec.batch_axis is not None:
+            shape[spec.batch_axis] = None
+        whole.append((spec, shape))
+    return whole
 
 
 def check_names(given: Mapping[str, Any], expected: Collection[str]) -> None:

@@ -1,0 +1,122 @@
+"""Reading input files for a bundle: ``.npz``, ``.npy``, ``.wav``, ``.bin`` and ``.txt``.
+
+An ``.npz`` file holds arrays by name. Every other kind holds the values of one input: ``.npy`` an
+array, ``.bin`` dense little-endian values, ``.txt`` numbers; ``.wav`` sound, which the front end
+named in the bundle's manifest turns into features.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ..bundle import Manifest, TensorSpec
+from ..errors import UsageError
+from ..npz import MAX_BYTES, read_npy, read_npz
+from ..tensors import run_inputs
+from .text import read_numbers
+from .wav import read_wav
+
+__all__ = ["SUFFIXES", "read_inputs"]
+
+
+def read_inputs(path: str | os.PathLike[str], manifest: Manifest) -> dict[str, np.ndarray]:
+    """Inputs for ``Session.run`` from the file at ``path``, by its suffix.
+
+    Shapes and values are checked when they are run.
+
+    Raises:
+        UsageError: no such file, an unknown suffix, a malformed file, or one that cannot fill the
+            inputs of this bundle.
+    """
+    location = Path(path)
+    reader = _READERS.get(location.suffix.lower())
+    if reader is None:
+        raise UsageError(
+            f"{location}: unknown kind of input file {location.suffix!r}; use {', '.join(SUFFIXES)}"
+        )
+    try:
+        size = location.stat().st_size
+        if size > MAX_BYTES:
+            raise UsageError(f"{location}: {size} bytes; at most {MAX_BYTES} are read")
+        data = location.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot read {location}: {reason}") from error
+    try:
+        return reader(data, manifest)
+    except (UsageError, ValueError) as error:
+        raise UsageError(f"{location}: {error}") from error
+
+
+def _only_input(manifest: Manifest) -> TensorSpec:
+    specs = [spec for spec, _ in run_inputs(manifest)]
+    if len(specs) != 1:
+        names = ", ".join(spec.name for spec in specs)
+        raise ValueError(f"the bundle has {len(specs)} inputs ({names}); give them as an .npz file")
+    return specs[0]
+
+
+def _dense(values: np.ndarray, manifest: Manifest) -> dict[str, np.ndarray]:
+    """Flat values as the one input: as many rows as there are, or one sequence."""
+    spec = _only_input(manifest)
+    shape: list[int | None] = run_inputs(manifest)[0][1]
+    if manifest.streaming is not None:
+        shape[0] = 1
+    unit = math.prod(size for size in shape if size is not None)
+    exact = None not in shape
+    if values.size == 0 or values.size % unit or (exact and values.size != unit):
+        rule = f"{unit}" if exact else f"a multiple of {unit}"
+        raise ValueError(
+            f"{values.size} values do not fill {spec.name!r} of shape"
+            f" {['any' if size is None else size for size in shape]} (must be {rule})"
+        )
+    return {spec.name: values.reshape([-1 if size is None else size for size in shape])}
+
+
+def _read_npz(data: bytes, _: Manifest) -> dict[str, np.ndarray]:
+    return read_npz(data)
+
+
+def _read_npy(data: bytes, manifest: Manifest) -> dict[str, np.ndarray]:
+    return {_only_input(manifest).name: read_npy(data)}
+
+
+def _read_bin(data: bytes, manifest: Manifest) -> dict[str, np.ndarray]:
+    dtype = np.dtype(_only_input(manifest).dtype).newbyteorder("<")
+    if len(data) % dtype.itemsize:
+        raise ValueError(f"{len(data)} bytes are not a number of {dtype.name} values")
+    return _dense(np.frombuffer(data, dtype), manifest)
+
+
+def _read_txt(data: bytes, manifest: Manifest) -> dict[str, np.ndarray]:
+    return _dense(read_numbers(data, _only_input(manifest).dtype).reshape(-1), manifest)
+
+
+def _read_wav(data: bytes, manifest: Manifest) -> dict[str, np.ndarray]:
+    spec = _only_input(manifest)
+    if manifest.model.frontend is None:
+        raise ValueError(
+            f"{manifest.model.name} has no front end for sound; give its features as an .npz file"
+        )
+    from ..audio import frontend_from_manifest  # most bundles never need it
+
+    waveform, rate = read_wav(data)
+    features = frontend_from_manifest(manifest.model.frontend)(waveform, rate)
+    return {spec.name: features[np.newaxis]}
+
+
+_READERS: dict[str, Callable[[bytes, Manifest], dict[str, np.ndarray]]] = {
+    ".npz": _read_npz,
+    ".npy": _read_npy,
+    ".wav": _read_wav,
+    ".bin": _read_bin,
+    ".txt": _read_txt,
+}
+
+#: Suffixes of the files that :func:`read_inputs` takes.
+SUFFIXES = tuple(_READERS)
