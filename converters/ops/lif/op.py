@@ -28,12 +28,11 @@ def fires(u: Any, threshold: Any, rule: LifRule) -> Any:
     return u > threshold if rule.strict else u >= threshold
 
 
-def charged(v: Any, z: Any, decay: Any, threshold: Any, rule: LifRule) -> Any:
-    """TIR expression of the potential before the immediate reset."""
+def charged(v: Any, z: Any, decay: Any, threshold: Any, rule: LifRule, zero: Any) -> Any:
+    """TIR expression of the potential before the immediate reset; ``zero`` has v's lanes."""
     u = v + (z - v) * decay if rule.charge == "blend" else decay * v + z
     if rule.delayed and rule.reset != "none":
         before = fires(v, threshold, rule)
-        zero = T.float32(0)
         u = (
             T.Select(before, zero, u)
             if rule.reset == "zero"
@@ -42,18 +41,18 @@ def charged(v: Any, z: Any, decay: Any, threshold: Any, rule: LifRule) -> Any:
     return u
 
 
-def after_reset(u: Any, threshold: Any, reset: Any, rule: LifRule) -> Any:
-    """TIR expression of the potential that the next step sees."""
+def after_reset(u: Any, threshold: Any, reset: Any, rule: LifRule, zero: Any) -> Any:
+    """TIR expression of the potential that the next step sees; ``zero`` has u's lanes."""
     if rule.delayed or rule.reset == "none":
         return u
     if rule.reset == "zero":
         return T.Select(fires(u, threshold, rule), reset, u)
-    return u - T.Select(fires(u, threshold, rule), threshold, T.float32(0))
+    return u - T.Select(fires(u, threshold, rule), threshold, zero)
 
 
 def _naive(attrs: Attrs, operands: Sequence[TensorType]) -> Any:
     """Three nested loops, one scalar step at a time."""
-    rule = rule_of(attrs)
+    rule, zero = rule_of(attrs), T.float32(0)
     (batch, steps, channels), gated = operands[0].shape, len(operands) == 4
     with tir.kernel("lif", operands, _results(attrs, operands)) as k:
         x, params, state_in = k.buffers[:3]
@@ -71,9 +70,9 @@ def _naive(attrs: Attrs, operands: Sequence[TensorType]) -> Any:
                     if rule.synaptic:
                         tir.store(state, [b, 1, c], synapse * state[b, 1, c] + z[0])
                         tir.store(z, [0], state[b, 1, c])
-                    tir.store(u, [0], charged(state[b, 0, c], z[0], decay, threshold, rule))
+                    tir.store(u, [0], charged(state[b, 0, c], z[0], decay, threshold, rule, zero))
                     tir.store(spikes, [b, t, c], T.cast(fires(u[0], threshold, rule), attrs["dtype"]))
-                    tir.store(state, [b, 0, c], after_reset(u[0], threshold, reset, rule))
+                    tir.store(state, [b, 0, c], after_reset(u[0], threshold, reset, rule, zero))
 
                 if valid is None:
                     step()

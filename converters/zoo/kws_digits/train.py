@@ -1,0 +1,189 @@
+"""Train kws-digits on the speech set.
+
+    python -m millijoule.converters.zoo.kws_digits.train SCRATCH [--out FOLDER] [--epochs 14] ...
+
+Draws augmented clips once (kept in ``SCRATCH/features``), trains with AdamW on a cosine schedule, keeps the
+weights with the best validation accuracy (mean over held-out voices and conditions, never the recordings),
+and writes ``config.json`` and ``weights.safetensors`` to ``--out``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from millijoule.audio import LogMel, LogMelFrontend
+from millijoule.converters.lmuformer import build_module
+
+from .dataset import CONDITIONS, FRAMES, condition_features, training_features
+from .words import LABELS
+
+VARIANT = "spiking-ms"
+_DERIVED = (".A", ".B", ".H")  # recomputed from theta and seq_len
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Features of one condition, the class of each row and the voice that spoke it."""
+
+    x: Tensor
+    label: np.ndarray
+    voice: np.ndarray
+
+
+def cached_training(options: argparse.Namespace, features: LogMel) -> tuple[Tensor, Tensor]:
+    """Features ``[clips, 98, n_mels]`` float16 and classes ``[clips]``, drawn once per setting."""
+    setting = f"{features}-{options.clips}-{options.seed}"
+    name = hashlib.sha256(setting.encode()).hexdigest()[:12]
+    path = options.scratch / "features" / f"train-{name}.npz"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        x, y = training_features(options.scratch, features, options.clips, options.seed, options.jobs)
+        partial = path.with_suffix(".part.npz")
+        np.savez(partial, x=x, y=y)
+        os.replace(partial, path)
+    with np.load(path) as file:
+        return torch.from_numpy(file["x"]), torch.from_numpy(file["y"])
+
+
+def load_validation(options: argparse.Namespace, features: LogMel) -> dict[str, Evaluation]:
+    """The three conditions of the validation voices."""
+    found = {}
+    for condition, x, rows, speech in condition_features(
+        options.scratch, "validation", features, options.validation_words, 1000, options.jobs
+    ):
+        found[condition] = Evaluation(torch.from_numpy(x), speech.label[rows], speech.voice[rows])
+    return found
+
+
+def mask(x: Tensor, generator: torch.Generator) -> Tensor:
+    """SpecAugment: hide a band of channels and a stretch of time, each in half of the clips."""
+    batch, frames, bands = x.shape
+    for size, widest, axis in ((bands, bands // 6, 2), (frames, frames // 9, 1)):
+        width = torch.randint(0, widest + 1, (batch, 1), generator=generator)
+        width *= torch.rand(batch, 1, generator=generator) < 0.5
+        first = (torch.rand(batch, 1, generator=generator) * (size - width)).long()
+        position = torch.arange(size)[None]
+        hidden = (position >= first) & (position < first + width)
+        x = x.masked_fill(hidden[:, None, :] if axis == 2 else hidden[:, :, None], 0.0)
+    return x
+
+
+def predict(model: nn.Module, x: Tensor, batch: int = 256) -> np.ndarray:
+    """Logits ``[n, classes]`` in inference mode."""
+    model.eval()
+    with torch.no_grad():
+        return np.concatenate([model(part.float()).numpy() for part in x.split(batch)])
+
+
+def voice_accuracy(model: nn.Module, sets: dict[str, Evaluation], scale: LogMel) -> dict[str, float]:
+    """Accuracy per condition: the mean over voices of each voice's accuracy."""
+    result = {}
+    for condition, data in sets.items():
+        logits = predict(model, (data.x.float() - scale.mean) / scale.std)
+        right = logits.argmax(1) == data.label
+        result[condition] = float(np.mean([right[data.voice == v].mean() for v in set(data.voice)]))
+    return result
+
+
+def train(options: argparse.Namespace) -> tuple[nn.Module, LogMel, dict[str, int]]:
+    """Train a model; returns it with its best weights, its front end and its hyper-parameters."""
+    torch.manual_seed(options.seed)
+    raw = LogMel(n_mels=options.mels, low_hz=options.low_hz, high_hz=options.high_hz)
+    x, y = cached_training(options, raw)
+    validation = load_validation(options, raw)
+    sample = x[:4000].float()
+    scale = replace(raw, mean=round(float(sample.mean()), 4), std=round(float(sample.std()), 4))
+    hparams = {
+        "dim": options.dim, "depth": 1, "num_heads": 1, "mlp_ratio": options.mlp_ratio,
+        "in_channels": options.mels, "seq_len": FRAMES, "theta": FRAMES, "num_classes": len(LABELS),
+    }  # fmt: skip
+    model = build_module(VARIANT, hparams)
+    print(f"{sum(p.numel() for p in model.parameters())} parameters, {scale}", flush=True)
+    steps_per_epoch = min(options.clips_per_epoch, len(x)) // options.batch
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=options.decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, options.rate, total_steps=options.epochs * steps_per_epoch, pct_start=0.08
+    )
+    generator = torch.Generator().manual_seed(options.seed)
+    best, best_state = -1.0, model.state_dict()
+    for epoch in range(options.epochs):
+        start, losses = time.perf_counter(), []
+        model.train()
+        order = torch.randperm(len(x), generator=generator)
+        for step in range(steps_per_epoch):
+            rows = order[step * options.batch : (step + 1) * options.batch]
+            clips = mask((x[rows].float() - scale.mean) / scale.std, generator)
+            loss = F.cross_entropy(model(clips), y[rows], label_smoothing=0.05)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimizer.step()
+            schedule.step()
+            losses.append(float(loss.detach()))
+        if epoch % options.validate_every and epoch != options.epochs - 1:
+            continue
+        accuracy = voice_accuracy(model, validation, scale)
+        mean = sum(accuracy.values()) / len(CONDITIONS)
+        line = " ".join(f"{name} {value:.4f}" for name, value in accuracy.items())
+        seconds = time.perf_counter() - start
+        print(f"epoch {epoch} loss {np.mean(losses):.4f} {line} {seconds:.0f} s", flush=True)
+        if mean > best:
+            best = mean
+            best_state = {key: value.clone() for key, value in model.state_dict().items()}
+            export(model, scale, hparams, options.out)
+    model.load_state_dict(best_state)
+    return model, scale, hparams
+
+
+def export(model: nn.Module, features: LogMel, hparams: dict[str, int], out: Path) -> None:
+    """Write the two files of a model folder, each atomically."""
+    out.mkdir(parents=True, exist_ok=True)
+    config = {
+        "name": "kws-digits",
+        "family": "lmuformer",
+        "variant": VARIANT,
+        "hparams": hparams,
+        "labels": list(LABELS),
+        "frontend": LogMelFrontend(features, FRAMES).to_manifest(),
+    }
+    partial = out / "config.json.part"
+    partial.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, out / "config.json")
+    state = {k: v.contiguous() for k, v in model.state_dict().items() if not k.endswith(_DERIVED)}
+    save_file(state, out / "weights.safetensors.part")
+    os.replace(out / "weights.safetensors.part", out / "weights.safetensors")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="train", description=__doc__)
+    parser.add_argument("scratch", type=Path)
+    parser.add_argument("--out", type=Path, help="default: SCRATCH/model")
+    for name, default in {
+        "mels": 40, "dim": 64, "mlp-ratio": 4, "clips": 80_000, "clips-per-epoch": 40_000, "batch": 128,
+        "epochs": 14, "validate-every": 1, "validation-words": 100, "seed": 0, "jobs": 2, "threads": 1,
+    }.items():  # fmt: skip
+        parser.add_argument(f"--{name}", type=int, default=default)
+    for name, value in {"low-hz": 60.0, "high-hz": 7600.0, "rate": 4e-3, "decay": 0.02}.items():
+        parser.add_argument(f"--{name}", type=float, default=value)
+    options = parser.parse_args(arguments)
+    options.out = options.out or options.scratch / "model"
+    torch.set_num_threads(options.threads)
+    train(options)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,94 @@
+"""TIR kernels → one object file with a plain C ABI and no TVM runtime.
+
+``MakePackedAPI`` is replaced by `_plain_c_abi`: ``int32_t kernel(void *buffer0, …)``, zero on
+success. Large scratch buffers become calls of ``TVMBackendAllocWorkspace``, which the C runtime
+serves from the arena; `workspace_bytes` says beforehand how much they need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tvm
+from tvm import s_tir, tirx
+from tvm.tirx.buffer import BufferType
+
+from millijoule.targets.target import Target
+
+PIPELINE_NAME = "millijoule_plain_c"
+C_ABI = 1  # any calling_conv other than 0 makes MakePackedAPI leave a function alone
+
+
+def _plain_c(func: tirx.PrimFunc) -> tirx.PrimFunc:
+    params, declarations = [], []
+    for param in func.params:
+        if isinstance(param.ty, BufferType):
+            dtype = param.ty.dtype
+            element = dtype if isinstance(dtype, tvm.ir.Type) else tvm.ir.PrimType(dtype)
+            pointer = tirx.Var(f"{param.name}_p", tvm.ir.PointerType(element, "global"))
+            params.append(pointer)
+            declarations.append(tirx.DeclBuffer(param, data=pointer))
+        else:
+            params.append(param)
+    body = tirx.SeqStmt([*declarations, func.body])
+    for key, value in (("device_type", 1), ("device_id", 0)):
+        body = tirx.AttrStmt("default", key, tirx.IntImm("int32", value), body)
+    # the return stays outside the device scope, or workspace frees become dead code
+    body = tirx.SeqStmt([body, tirx.Return(tirx.IntImm("int32", 0))])
+    plain = tirx.PrimFunc(params, body, tvm.ir.PrimType("int32"), func.attrs)
+    return plain.with_attr("calling_conv", C_ABI)
+
+
+@tvm.transform.module_pass(opt_level=0)
+def _plain_c_abi(mod: tvm.IRModule, _: Any) -> tvm.IRModule:
+    functions = {
+        gv: _plain_c(f) if isinstance(f, tirx.PrimFunc) and "global_symbol" in f.attrs else f
+        for gv, f in mod.functions.items()
+    }
+    return tvm.IRModule(functions, attrs=mod.attrs)
+
+
+def _pipeline() -> tuple[Any, Any, Any]:
+    """The CPU part of TVM's s_tir pipeline, with the packed calling convention left out."""
+    passes = [
+        s_tir.transform.CanonicalizeLoop(),
+        s_tir.transform.LowerInitBlock(),
+        s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
+        s_tir.transform.ConvertBlocksToOpaque(),
+        s_tir.transform.CompactBufferAllocation(),
+        s_tir.transform.LowerMatchBuffer(),
+        s_tir.transform.StmtSimplify(),
+        s_tir.transform.LowerOpaqueBlock(),
+        tirx.transform.FlattenBuffer(),
+        tirx.transform.NarrowDataType(32),
+        s_tir.transform.LoopPartition(),
+        tirx.transform.VectorizeLoop(True),
+        tirx.transform.StorageRewrite(),
+        s_tir.transform.HoistIfThenElse(),
+        tirx.transform.UnrollLoop(),
+        s_tir.transform.RenormalizeSplitPattern(),
+        tirx.transform.StmtSimplify(),
+        tirx.transform.RemoveNoOp(),
+        s_tir.transform.RewriteUnsafeSelect(),
+        tirx.transform.CommonSubexprElim(),
+        tirx.transform.VerifyMemory(),
+        _plain_c_abi,
+    ]
+
+    @tvm.transform.module_pass(opt_level=0)
+    def run(mod: tvm.IRModule, _: Any) -> tvm.IRModule:
+        return tvm.ir.transform.Sequential(passes)(mod)
+
+    return run, s_tir.pipeline.finalize_host_passes, s_tir.pipeline.finalize_device_passes
+
+
+tirx.compilation_pipeline.register_tir_pipeline(PIPELINE_NAME, _pipeline)
+
+
+def compile_object(kernels: Mapping[str, tirx.PrimFunc], target: Target, path: Path) -> None:
+    """Compile ``kernels`` (C symbol → function) to the object file ``path``."""
+    functions = {name: f.with_attr("global_symbol", name) for name, f in kernels.items()}
+    library = tirx.build(tvm.IRModule(functions), target=target.tvm(), pipeline=PIPELINE_NAME)
+    library.write_to_file(str(path), "o")

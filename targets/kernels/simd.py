@@ -1,0 +1,95 @@
+"""Writing vector code with TVM's IRBuilder: ramps, blocks of columns, accumulators in registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import tvm.script.ir_builder.tirx as T
+
+
+def lanes_at(start: Any, lanes: int) -> Any:
+    """Index of ``lanes`` consecutive elements."""
+    return start if lanes == 1 else T.ramp(start, 1, lanes)
+
+
+def splat(value: Any, lanes: int) -> Any:
+    """``value`` in every lane."""
+    return value if lanes == 1 else T.broadcast(value, lanes)
+
+
+def zeros(lanes: int) -> Any:
+    """A float32 vector of zeros."""
+    return splat(T.float32(0), lanes)
+
+
+def fma(a: Any, b: Any, c: Any, lanes: int) -> Any:
+    """``a·b + c`` rounded once."""
+    dtype = "float32" if lanes == 1 else f"float32x{lanes}"
+    suffix = "f32" if lanes == 1 else f"v{lanes}f32"
+    return T.call_llvm_pure_intrin(dtype, f"llvm.fma.{suffix}", a, b, c)
+
+
+def vectors(width: int, lanes: int) -> list[tuple[int, int]]:
+    """(offset, lanes) of the vectors that cover ``width`` columns; the last may be short."""
+    return [(v, min(lanes, width - v)) for v in range(0, width, lanes)]
+
+
+def for_blocks(
+    total: int,
+    width: int,
+    body: Callable[[Any, int], None],
+    loop: Callable[[int, int], AbstractContextManager[Any]] = T.serial,
+) -> None:
+    """``body(start, size)`` for every block of ``width`` columns, then once for the tail.
+
+    Full blocks share one piece of code in a loop; ``size`` is a Python int, so that ``body`` may
+    unroll over it.
+    """
+    full, tail = divmod(total, width)
+    if full == 1:
+        body(0, width)
+    elif full:
+        with loop(0, full) as i:
+            body(i * width, width)
+    if tail:
+        body(full * width, tail)
+
+
+class Accumulators:
+    """``rows × width`` float32 accumulators that LLVM keeps in vector registers.
+
+    Every access is at a constant offset, so the backing buffer never exists in memory.
+    """
+
+    def __init__(self, rows: int, width: int, lanes: int) -> None:
+        self.rows, self.width = rows, width
+        self.vectors = vectors(width, lanes)
+        self._buffer = T.alloc_buffer((rows * width,), "float32", scope="local")
+
+    def get(self, row: int, vector: tuple[int, int]) -> Any:
+        """The value of one vector."""
+        return self._buffer[lanes_at(row * self.width + vector[0], vector[1])]
+
+    def set(self, row: int, vector: tuple[int, int], value: Any) -> None:
+        """Assign one vector."""
+        T.buffer_store(
+            self._buffer, value, [lanes_at(row * self.width + vector[0], vector[1])]
+        )
+
+    def fill(self, value: Callable[[int, tuple[int, int]], Any]) -> None:
+        """Assign every vector ``value(row, vector)``."""
+        for row in range(self.rows):
+            for vector in self.vectors:
+                self.set(row, vector, value(row, vector))
+
+
+def load(buffer: Any, index: Sequence[Any], start: Any, lanes: int) -> Any:
+    """``buffer[*index, start : start + lanes]``."""
+    return buffer[(*index, lanes_at(start, lanes))]
+
+
+def save(buffer: Any, index: Sequence[Any], start: Any, lanes: int, value: Any) -> None:
+    """``buffer[*index, start : start + lanes] = value``."""
+    T.buffer_store(buffer, value, [*index, lanes_at(start, lanes)])

@@ -1,0 +1,217 @@
+"""Linear layers and convolutions with constant weights → packed GEMM, elementwise tail fused.
+
+A chain starts at a ``matmul`` or channels-last ``conv1d`` with constant weights and goes on as long
+as its value has one consumer, elementwise and in the epilogue table. The whole chain becomes one
+kernel, called where the chain ends.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import tvm
+from tvm import relax
+from tvm.relax.expr_functor import PyExprMutator, mutator
+
+from millijoule.converters.importer import tensor_type
+from millijoule.converters.ops import TensorType
+from millijoule.targets.kernels.epilogue import BINARY, UNARY, Step
+from millijoule.targets.kernels.gemm import GemmShape, choose_tile, gemm_f32, pack_weights
+from millijoule.targets.passes.meta import KernelMeta, call_kernel
+from millijoule.targets.target import Isa
+
+
+@dataclass
+class _Chain:
+    """One GEMM and the elementwise steps behind it; ``last`` is the variable of the final value."""
+
+    x: relax.Expr
+    weights: np.ndarray  # [K, N]
+    shape: GemmShape
+    layer: str
+    last: relax.Var
+    steps: list[Step] = field(default_factory=list)
+    operands: list[relax.Expr] = field(default_factory=list)
+
+
+def lower_dense(isa: Isa) -> tvm.transform.Pass:
+    """The pass over function ``main``."""
+
+    @tvm.transform.module_pass(opt_level=0, name="LowerDense")
+    def run(mod: tvm.IRModule, _: tvm.transform.PassContext) -> tvm.IRModule:
+        chains, inner = _find_chains(mod["main"])
+        lowering = _Lowering(mod, chains, inner, isa)
+        main = lowering.visit_expr(mod["main"])
+        result = lowering.builder_.get()
+        result.update_func(result.get_global_var("main"), main)
+        return result
+
+    return run
+
+
+def _op_name(expr: relax.Expr) -> str:
+    if isinstance(expr, relax.Call) and isinstance(expr.op, tvm.ir.Op):
+        return str(expr.op.name)
+    return ""
+
+
+def _constant(expr: relax.Expr, bound: dict[relax.Var, relax.Expr]) -> np.ndarray | None:
+    """Value of a constant, also behind a transpose (``linear`` keeps weights as [N, K])."""
+    if isinstance(expr, relax.Var) and expr in bound:
+        expr = bound[expr]
+    if isinstance(expr, tvm.ir.Constant):
+        return expr.value.numpy()
+    if _op_name(expr) == "relax.permute_dims":
+        value = _constant(expr.args[0], bound)
+        if value is None:
+            return None
+        axes = expr.attrs.axes
+        return value.transpose(None if axes is None else [int(a) for a in axes])
+    return None
+
+
+def _match_root(
+    var: relax.Var, call: relax.Expr, bound: dict[relax.Var, relax.Expr]
+) -> _Chain | None:
+    """The start of a chain, if ``call`` is a product that `gemm_f32` computes."""
+    name = _op_name(call)
+    if name not in ("relax.matmul", "relax.nn.conv1d"):
+        return None
+    w = _constant(call.args[1], bound)
+    x = call.args[0]
+    if w is None or w.dtype != np.float32 or str(x.ty.dtype) != "float32":
+        return None
+    dims = [int(d) for d in x.ty.shape]
+    if name == "relax.matmul":
+        if w.ndim != 2 or len(dims) < 2:
+            return None
+        rows = int(np.prod(dims[:-1]))
+        return _Chain(x, w, GemmShape(1, rows, dims[-1], w.shape[1]), var.name_hint, var)
+    attrs = call.attrs
+    plain = all(int(v) == 1 for v in [*attrs.strides, *attrs.dilation, attrs.groups])
+    padding = [int(p) for p in attrs.padding]
+    if str(attrs.data_layout) != "NWC" or not plain or padding[0] != padding[-1]:
+        return None
+    outputs, channels, taps = w.shape  # OIW
+    shape = GemmShape(*dims, outputs=outputs, taps=taps, padding=padding[0])
+    flat = np.ascontiguousarray(w.transpose(2, 1, 0)).reshape(taps * channels, outputs)
+    return _Chain(x, flat, shape, var.name_hint, var)
+
+
+def _spread(operand: relax.Expr, result: TensorType) -> str | None:
+    """How ``operand`` maps onto the result, or None if the epilogue cannot read it."""
+    shape = tensor_type(operand).shape
+    if tensor_type(operand).dtype != result.dtype:
+        return None
+    if shape == result.shape:
+        return "full"
+    if int(np.prod(shape)) == 1:
+        return "scalar"
+    if shape[-1] == result.shape[-1] == int(np.prod(shape)):
+        return "column"
+    return None
+
+
+def _extend(chain: _Chain, var: relax.Var, call: relax.Expr) -> bool:
+    """Take ``call`` into the chain if the epilogue can do it."""
+    name, result = _op_name(call), tensor_type(chain.last)
+    if tensor_type(var) != result:
+        return False
+    if name in UNARY:
+        chain.steps.append(Step(name))
+    elif name in BINARY:
+        swapped = call.args[1].same_as(chain.last)
+        other = call.args[0] if swapped else call.args[1]
+        spread = _spread(other, result)
+        if spread is None or (call.args[0].same_as(chain.last) and swapped):
+            return False
+        chain.steps.append(Step(name, len(chain.operands), spread, swapped))
+        chain.operands.append(other)
+    else:
+        return False
+    chain.last = var
+    return True
+
+
+def _find_chains(main: relax.Function) -> tuple[dict[relax.Var, _Chain], set[relax.Var]]:
+    """Chains by the variable of their final value, and the variables inside them."""
+    bindings = [(b.var, b.value) for block in main.body.blocks for b in block.bindings]
+    bound = dict(bindings)
+    uses: Counter[relax.Var] = Counter()
+    for _, value in bindings:
+        relax.analysis.post_order_visit(
+            value, lambda e: uses.update([e]) if isinstance(e, relax.Var) else None
+        )
+    uses.update([main.body.body] if isinstance(main.body.body, relax.Var) else [])
+    open_chains: dict[relax.Var, _Chain] = {}
+    inner: set[relax.Var] = set()
+    for var, value in bindings:
+        root = _match_root(var, value, bound)
+        if root is not None:
+            open_chains[var] = root
+            continue
+        if not isinstance(value, relax.Call):
+            continue
+        sources = [a for a in value.args if isinstance(a, relax.Var) and a in open_chains]
+        # the later of two chains takes the sum: the earlier one's value is ready by then
+        for source in reversed(sources):
+            if uses[source] == 1 and _extend(open_chains[source], var, value):
+                open_chains[var] = open_chains.pop(source)
+                inner.add(source)
+                break
+    return open_chains, inner
+
+
+@mutator
+class _Lowering(PyExprMutator):
+    def __init__(
+        self,
+        mod: tvm.IRModule,
+        chains: dict[relax.Var, _Chain],
+        inner: set[relax.Var],
+        isa: Isa,
+    ) -> None:
+        super().__init__(mod)
+        self._chains, self._inner, self._isa = chains, inner, isa
+
+    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        if binding.var in self._inner:
+            return
+        chain = self._chains.get(binding.var)
+        if chain is None:
+            super().visit_var_binding_(binding)
+            return
+        value = self._emit(chain, tensor_type(binding.var), binding.var.ty)
+        new = self.builder_.emit(value, binding.var.name_hint)
+        self.set_var_remap(binding.var, new)
+
+    def _emit(self, chain: _Chain, result: TensorType, ty: relax.TensorType) -> relax.Expr:
+        packed = pack_weights(chain.weights, choose_tile(chain.shape, self._isa))
+        x = self.visit_expr(chain.x)
+        operands = [self.visit_expr(o) for o in chain.operands]
+        form = gemm_f32(
+            chain.shape,
+            tensor_type(x),
+            TensorType(packed.shape, "float32"),
+            [tensor_type(o) for o in operands],
+            result,
+            chain.steps,
+            self._isa,
+        )
+        args: Sequence[relax.Expr] = [x, relax.const(packed), *operands]
+        return call_kernel(self.builder_, form, args, [ty], _meta(chain, result))
+
+
+def _meta(chain: _Chain, result: TensorType) -> KernelMeta:
+    """Counts: the products, plus one operation per binary epilogue step and element."""
+    multiplies = adds = chain.shape.multiply_adds
+    for step in chain.steps:
+        if step.op in ("relax.multiply", "relax.divide"):
+            multiplies += result.size
+        elif step.op in ("relax.add", "relax.subtract"):
+            adds += result.size
+    op = "conv1d" if chain.shape.taps > 1 else "linear"
+    return KernelMeta(op=op, layer=chain.layer, results=1, multiplies=multiplies, adds=adds)

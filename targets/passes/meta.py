@@ -1,0 +1,81 @@
+"""What a kernel call means, carried through lowering as an attribute of its PrimFunc."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tvm import relax, tirx
+
+from millijoule.converters.importer import relax_type
+from millijoule.converters.ops import TensorType, VocabularyOp
+from millijoule.converters.ops.vocabulary import Attrs
+from millijoule.targets.kernels import KernelForm
+
+META_KEY = "mj.meta"
+
+
+@dataclass(frozen=True)
+class KernelMeta:
+    """Operator, layer and arithmetic of one call; ``results`` counts outputs before scratch."""
+
+    op: str
+    layer: str
+    results: int
+    multiplies: int = 0
+    adds: int = 0
+    binary_ops: int = 0
+    spike_operand: int | None = None
+    adds_per_spike: float = 0.0
+    tap: str | None = None
+    scheduled: bool = True
+
+    @staticmethod
+    def of_vocabulary(
+        op: VocabularyOp, attrs: Attrs, types: Sequence[TensorType], layer: str, scheduled: bool
+    ) -> KernelMeta:
+        """Meta of a vocabulary op's call."""
+        counts = op.counts(attrs, types)
+        return KernelMeta(
+            op=op.name,
+            layer=layer,
+            results=len(op.results(attrs, types)),
+            multiplies=counts.multiplies,
+            adds=counts.adds,
+            spike_operand=counts.spike_operand,
+            adds_per_spike=counts.adds_per_spike,
+            tap=f"{op.tap}:{layer}" if op.tap else None,
+            scheduled=scheduled,
+        )
+
+    @staticmethod
+    def of_function(func: tirx.PrimFunc) -> KernelMeta | None:
+        """The meta that `call_kernel` attached, if any."""
+        if not func.attrs or META_KEY not in func.attrs:
+            return None
+        return KernelMeta(**json.loads(str(func.attrs[META_KEY])))
+
+
+def call_kernel(
+    builder: relax.BlockBuilder,
+    form: KernelForm,
+    args: Sequence[relax.Expr],
+    results: Sequence[relax.TensorType],
+    meta: KernelMeta,
+) -> relax.Expr:
+    """Emit the call of a scheduled kernel and return its result: a tensor, or a tuple if several.
+
+    Scratch buffers are further outputs of the call, so that the memory plan provides them.
+    """
+    func = form.func.with_attr(META_KEY, json.dumps(asdict(meta), sort_keys=True))
+    name = str(func.attrs["global_symbol"]) if "global_symbol" in func.attrs else meta.op
+    gv = builder.add_func(func, name)
+    outputs: list[Any] = [*results, *(relax_type(t) for t in form.scratch)]
+    if len(outputs) == 1:
+        return relax.call_tir(gv, list(args), outputs[0])
+    both = builder.emit(relax.call_tir(gv, list(args), outputs))
+    if len(results) == 1:
+        return relax.TupleGetItem(both, 0)
+    return relax.Tuple([builder.emit(relax.TupleGetItem(both, i)) for i in range(len(results))])

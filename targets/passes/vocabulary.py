@@ -1,0 +1,71 @@
+"""Vocabulary calls → kernels: the target's own where it has one, else the op's naive function."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import tvm
+from tvm import relax
+from tvm.relax.expr_functor import PyExprMutator, mutator
+
+from millijoule.converters.importer import (
+    ATTRS_KEY,
+    COMPOSITE_PREFIX,
+    LAYER_KEY,
+    relax_type,
+    tensor_type,
+)
+from millijoule.converters.ops import VOCABULARY
+from millijoule.targets.kernels import KernelBuilder, KernelForm
+from millijoule.targets.passes.meta import KernelMeta, call_kernel
+from millijoule.targets.target import Isa
+
+
+def lower_vocabulary(kernels: Mapping[str, KernelBuilder], isa: Isa) -> tvm.transform.Pass:
+    """The pass; ``kernels`` maps op names to builders of scheduled forms."""
+
+    @tvm.transform.module_pass(opt_level=0, name="LowerVocabulary")
+    def run(mod: tvm.IRModule, _: tvm.transform.PassContext) -> tvm.IRModule:
+        lowering = _Lowering(mod, kernels, isa)
+        main = lowering.visit_expr(mod["main"])
+        result = lowering.builder_.get()
+        result.update_func(result.get_global_var("main"), main)
+        return result
+
+    return run
+
+
+@mutator
+class _Lowering(PyExprMutator):
+    def __init__(self, mod: tvm.IRModule, kernels: Mapping[str, KernelBuilder], isa: Isa) -> None:
+        super().__init__(mod)
+        self._mod, self._kernels, self._isa = mod, kernels, isa
+
+    def visit_call_(self, call: relax.Call) -> relax.Expr:
+        call = self.visit_expr_post_order(call)
+        if not isinstance(call.op, tvm.ir.GlobalVar):
+            return call
+        callee = self._mod[call.op]
+        composite = callee.attrs.get("Composite") if callee.attrs else None
+        if composite is None:
+            return call
+        op = VOCABULARY[str(composite).removeprefix(COMPOSITE_PREFIX)]
+        attrs = json.loads(str(callee.attrs[ATTRS_KEY]))
+        types = [tensor_type(a) for a in call.args]
+        builder = self._kernels.get(op.name)
+        form = builder(attrs, types, self._isa) if builder else KernelForm(op.naive(attrs, types))
+        results = op.results(attrs, types)
+        layer = str(callee.attrs[LAYER_KEY])
+        meta = KernelMeta.of_vocabulary(op, attrs, types, layer, scheduled=builder is not None)
+        return call_kernel(self.builder_, form, call.args, [relax_type(r) for r in results], meta)
+
+
+def composite_ops(mod: tvm.IRModule) -> Sequence[str]:
+    """Names of the vocabulary ops that a module calls, for support checks."""
+    names = {
+        str(f.attrs["Composite"]).removeprefix(COMPOSITE_PREFIX)
+        for f in mod.functions.values()
+        if isinstance(f, relax.Function) and f.attrs and "Composite" in f.attrs
+    }
+    return sorted(names)
