@@ -41,7 +41,7 @@ def choose_meter(source: str | Meter) -> tuple[Meter | None, str]:
     except UnavailableError as error:
         if source != AUTO:
             raise
-        return None, str(error)
+        return None, str(error).removeprefix("[energy] ")
 
 
 def measured_energy(

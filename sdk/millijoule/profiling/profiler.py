@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..bundle import Manifest
-from ..energy import AUTO, TABLES, Figure, Meter, UnavailableError, recommended_window_s
+from ..energy import AUTO, TABLES, Figure, Meter, UnavailableError, cost_table, recommended_window_s
 from ..errors import UsageError, VerificationError
 from ..executors import open_program
 from .baseline import FORMAT, SCHEMA
@@ -87,6 +87,8 @@ def profile(
         VerificationError: ``stable`` was asked for and not reached.
     """
     _check(iterations, warmup, duration, percentiles, idle_seconds)
+    for name in cost_tables:
+        cost_table(name)  # an unknown name must not cost a measurement first
     say = progress or (lambda text: None)
     manifest = session.manifest
     if threads is not None:

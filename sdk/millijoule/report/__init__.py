@@ -1,0 +1,5 @@
+"""Reports of profiles: tables for the terminal, one HTML file for everyone else."""
+
+from .table import Table, compare_table, profile_tables
+
+__all__ = ["Table", "compare_table", "profile_tables"]
