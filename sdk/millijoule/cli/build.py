@@ -1,0 +1,85 @@
+"""mj build: compile a model into a bundle for a target."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from pathlib import Path
+
+from ..errors import UsageError
+from .console import Console
+from .host import host_side
+from .options import positive
+
+__all__ = ["add_arguments", "execute"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``mj build``."""
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a model folder (config.json and weights), a zoo name (`mj models`), or"
+        " module.py:function",
+    )
+    parser.add_argument("--target", default="host", help="what to build for (`mj targets`)")
+    parser.add_argument("-o", "--out", metavar="FILE", help="bundle to write (default: NAME.mjb)")
+    parser.add_argument("--batch", type=positive, default=1, metavar="N", help="rows per call")
+    parser.add_argument(
+        "--dtype", choices=("float32", "float16", "int8"), default="float32", help="arithmetic"
+    )
+    parser.add_argument("--streaming", action="store_true", help="one step (frame) per call")
+    parser.add_argument(
+        "--emit", choices=("object", "c"), default="object", help="how kernels are compiled"
+    )
+    parser.add_argument("--threads", type=positive, metavar="N", help="threads to run with")
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Convert, build, and say what was written."""
+    out = _check_out(arguments.out) if arguments.out else None
+    with console.progress() as report, host_side():
+        from ..converters import convert
+        from ..targets import build
+
+        report(f"converting {arguments.source}")
+        model = convert(
+            arguments.source,
+            streaming=arguments.streaming,
+            batch=arguments.batch,
+            dtype=arguments.dtype,
+        )
+        out = out or _default_out(model.name)
+        bundle = build(
+            model,
+            target=arguments.target,
+            out=out,
+            threads=arguments.threads,
+            emit=arguments.emit,
+            dtype=arguments.dtype,
+            progress=report,
+        )
+    with bundle:
+        manifest = bundle.manifest
+        size = Path(out).stat().st_size
+        console.text(
+            f"{out}: {manifest.model.name} for {manifest.target.name}"
+            f" ({manifest.target.cpu}), {manifest.model.parameters:,} parameters,"
+            f" {len(manifest.kernels)} kernels, arena {manifest.arena.bytes:,} bytes,"
+            f" file {size:,} bytes"
+        )
+        console.json({"path": str(out), "bytes": size, "manifest": manifest.to_json()})
+    return 0
+
+
+def _check_out(path: str) -> str:
+    """Find out now, not after minutes of compiling, that ``path`` cannot be written."""
+    folder = Path(path).parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK) or Path(path).is_dir():
+        raise UsageError(f"cannot write {path}; -o must name a file in a folder that is writable")
+    return path
+
+
+def _default_out(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") + ".mjb"

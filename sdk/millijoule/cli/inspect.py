@@ -1,0 +1,126 @@
+"""mj inspect: show what is in a bundle, without running it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from ..bundle import Bundle, Kernel, Manifest, StateSpec, Streaming, TensorSpec
+from .console import Console
+from .options import add_bundle
+
+__all__ = ["add_arguments", "execute"]
+
+_COUNTS = ("multiplies", "adds", "binary_ops", "weight_bytes", "bytes_read", "bytes_written")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``mj inspect``."""
+    add_bundle(parser)
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Print the manifest as tables."""
+    with Bundle.open(arguments.bundle) as bundle:
+        manifest = bundle.manifest
+    _print_summary(console, manifest)
+    _print_tensors(console, manifest)
+    _print_kernels(console, manifest.kernels)
+    console.text()
+    console.table(
+        ("file", "bytes", "sha256"),
+        [(name, entry.bytes, entry.sha256) for name, entry in sorted(manifest.files.items())],
+    )
+    console.json({**manifest.to_json(), "totals": totals(manifest.kernels)})
+    return 0
+
+
+def totals(kernels: Iterable[Kernel]) -> dict[str, int]:
+    """Sums of the counts over all kernels, per call of the program."""
+    listed = list(kernels)
+    return {name: sum(getattr(kernel, name) for kernel in listed) for name in _COUNTS}
+
+
+def _print_summary(console: Console, manifest: Manifest) -> None:
+    model, target, arena, streaming = (
+        manifest.model,
+        manifest.target,
+        manifest.arena,
+        manifest.streaming,
+    )
+    weights = manifest.files[manifest.program.weights].bytes
+    rows: list[tuple[str, object]] = [
+        ("model", f"{model.name} ({model.family}, {model.variant})"),
+        ("parameters", f"{model.parameters:,}"),
+        ("source", model.source),
+        ("hyperparameters", _compact(model.hparams)),
+        ("labels", None if model.labels is None else f"{len(model.labels)}"),
+        ("front end", None if model.frontend is None else _compact(model.frontend)),
+        ("target", f"{target.name}: {target.triple}, {target.cpu}, {target.dtype}"),
+        ("threads", target.threads),
+        ("program", f"{manifest.program.kind}, ABI {manifest.program.abi}"),
+        ("weights", f"{weights:,} bytes"),
+        (
+            "arena",
+            f"{arena.bytes:,} bytes: {arena.planned_bytes:,} planned, {arena.workspace_bytes:,}"
+            f" workspace, 2 × {arena.state_bytes:,} states",
+        ),
+        ("streaming", streaming and f"delay {streaming.delay} steps, {_limit(streaming)}"),
+        ("tolerance", _compact(manifest.tolerance)),
+        ("toolchain", _compact(manifest.toolchain)),
+    ]
+    for name, value in rows:
+        if value is not None and value != "":
+            console.text(f"{name:<16} {value}")
+
+
+def _print_tensors(console: Console, manifest: Manifest) -> None:
+    def row(kind: str, spec: TensorSpec | StateSpec) -> tuple[object, ...]:
+        return kind, spec.name, spec.dtype, str(list(spec.shape)), spec.nbytes
+
+    states = manifest.streaming.states if manifest.streaming else ()
+    console.text()
+    console.table(
+        ("tensor", "name", "dtype", "shape", "bytes"),
+        [
+            *(row("input", spec) for spec in manifest.inputs),
+            *(row("output", spec) for spec in manifest.outputs),
+            *(row("state", spec) for spec in states),
+        ],
+    )
+
+
+def _print_kernels(console: Console, kernels: Iterable[Kernel]) -> None:
+    rows: list[tuple[object, ...]] = [
+        (
+            index,
+            kernel.op,
+            kernel.layer,
+            kernel.multiplies,
+            kernel.adds,
+            kernel.binary_ops,
+            kernel.bytes_read + kernel.bytes_written,
+            kernel.spike_input.tap if kernel.spike_input else "",
+        )
+        for index, kernel in enumerate(kernels)
+    ]
+    sums = totals(kernels)
+    moved = sums["bytes_read"] + sums["bytes_written"]
+    counts = (sums["multiplies"], sums["adds"], sums["binary_ops"])
+    rows.append(("", "total", "", *counts, moved, ""))
+    console.text()
+    columns = ("kernel", "op", "layer", "multiplies", "adds", "binary ops", "bytes", "driven by")
+    console.table(columns, rows)
+    if any(kernel.spike_input for kernel in kernels):
+        console.text("adds of spike-driven kernels are those of a dense input (rate 1)")
+
+
+def _limit(streaming: Streaming) -> str:
+    return f"at most {streaming.limit} steps" if streaming.limit else "endless"
+
+
+def _compact(value: dict[str, Any]) -> str:
+    """A JSON object without its braces."""
+    return json.dumps(value, sort_keys=True)[1:-1]

@@ -1,0 +1,39 @@
+"""Options and types of values that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+
+__all__ = ["add_bundle", "add_inputs", "add_threads", "positive"]
+
+
+def positive(text: str) -> int:
+    """An integer of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 1, but received {text!r}")
+    return value
+
+
+def add_bundle(parser: argparse.ArgumentParser) -> None:
+    """The bundle to work on."""
+    parser.add_argument("bundle", metavar="BUNDLE", help="a .mjb file")
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Where inputs come from."""
+    parser.add_argument(
+        "--inputs",
+        metavar="FILE",
+        help="inputs: .npz, .npy, .wav, .bin or .txt (default: the samples in the bundle)",
+    )
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """How many threads to use."""
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="threads (default: as the bundle was built)"
+    )

@@ -1,0 +1,130 @@
+"""mj profile: measure latency, memory, operations and energy on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+from ..errors import UsageError
+from ..inputs import read_inputs
+from ..session import load
+from .console import Console
+from .options import add_bundle, add_inputs, add_threads, positive
+
+__all__ = ["add_arguments", "execute"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``mj profile``."""
+    add_bundle(parser)
+    add_inputs(parser)
+    add_threads(parser)
+    add = parser.add_argument
+    add("--iterations", type=positive, default=10, metavar="N", help="time at least N calls")
+    add("--warmup", type=_count, default=10, metavar="N", help="untimed calls before")
+    add("--duration", type=_seconds, metavar="S", help="… and at least S seconds (default: 3)")
+    add(
+        "--percentiles",
+        type=_percentiles,
+        default=(50.0, 90.0, 95.0, 99.0),
+        metavar="P,…",
+        help="percentiles of the latency (default: 50,90,95,99)",
+    )
+    add("--energy", default="auto", metavar="auto|off|SOURCE", help="meter (see `mj doctor`)")
+    add("--idle-seconds", type=_seconds, metavar="S", help="idle time before and after")
+    add("--stable", action="store_true", help="repeat until latency is stable, or fail")
+    add("--sustained", action="store_true", help="add a long run: clock and temperature over time")
+    add(
+        "--layers",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="also time kernels, count spikes and operations, estimate energy",
+    )
+    add("--html", metavar="FILE", help="write a report")
+    add("--trace", metavar="FILE", help="write a Chrome/Perfetto trace of one call")
+    add("--baseline", metavar="FILE", help="compare with an earlier --json file")
+    add(
+        "--max-regression",
+        type=_fraction,
+        default=0.05,
+        metavar="5%",
+        help="exit 1 if the median is slower than the baseline by more (default: 5%%)",
+    )
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Measure, print tables, write files, compare."""
+    from ..profiling import check, load_profile, profile
+    from ..report import profile_tables
+
+    if arguments.trace and not arguments.layers:
+        raise UsageError("--trace needs the kernel times that --no-layers leaves out")
+    baseline = load_profile(arguments.baseline) if arguments.baseline else None
+    with load(arguments.bundle, arguments.threads) as session, console.progress() as report:
+        inputs = read_inputs(arguments.inputs, session.manifest) if arguments.inputs else None
+        result = profile(
+            session,
+            inputs,
+            iterations=arguments.iterations,
+            warmup=arguments.warmup,
+            duration=arguments.duration,
+            percentiles=arguments.percentiles,
+            energy=arguments.energy,
+            idle_seconds=arguments.idle_seconds,
+            layers=arguments.layers,
+            stable=arguments.stable,
+            sustained=arguments.sustained,
+            progress=report,
+        )
+    for table in profile_tables(result.to_dict(), layers=arguments.layers):
+        console.table(table.columns, table.rows, table.title)
+        console.text()
+    for warning in result.warnings:
+        console.note(f"warning: {warning}")
+    console.json(result.to_dict())
+    if arguments.html:
+        result.to_html(arguments.html)
+    if arguments.trace:
+        result.to_trace(arguments.trace)
+    if baseline is not None:
+        comparison = check(result.to_dict(), baseline, arguments.max_regression)
+        console.text(str(comparison))
+        for note in comparison.notes:
+            console.note(f"note: {note}")
+    return 0
+
+
+def _number(text: str, low: float, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value < low:
+        raise argparse.ArgumentTypeError(f"must be {what}, but received {text!r}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    return _number(text, 0, "a number of seconds")
+
+
+def _count(text: str) -> int:
+    value = _number(text, 0, "an integer of at least 0")
+    if value != int(value):
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 0, not {text!r}")
+    return int(value)
+
+
+def _percentiles(text: str) -> tuple[float, ...]:
+    values = tuple(_number(part, 0, "percentiles from 0 to 100") for part in text.split(","))
+    if max(values) > 100:
+        raise argparse.ArgumentTypeError(f"must be percentiles from 0 to 100, not {text!r}")
+    return values
+
+
+def _fraction(text: str) -> float:
+    """``5%`` or ``0.05``."""
+    rule = "a percentage such as 5%"
+    if text.endswith("%"):
+        return _number(text[:-1], 0, rule) / 100
+    return _number(text, 0, rule)
