@@ -1,0 +1,89 @@
+"""From a checkpoint or a torch module to a `Model`. Host only (needs torch and TVM)."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from millijoule.converters.source import read_folder, resolve_folder, zoo_entries
+from millijoule.errors import ModelError, UnsupportedError, UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from millijoule.converters.model import Model
+
+__all__ = ["FAMILIES", "convert", "list_models"]
+
+# family → the module with `convert_folder(folder, streaming, batch) -> Model`
+FAMILIES = {"lmuformer": "millijoule.converters.lmuformer.convert"}
+
+
+def convert(
+    source: str | Path | nn.Module,
+    *,
+    streaming: bool = False,
+    batch: int = 1,
+    dtype: str = "float32",
+    name: str | None = None,
+    example_inputs: Sequence[Any] | None = None,
+) -> Model:
+    """Convert a model.
+
+    Args:
+        source: a model folder, a zoo name, ``module.py:function``, a NIR graph (``.nir``), or a
+            torch module.
+        streaming: build the single step ``(frame, state) → (prefix output, state)``.
+        batch: samples per call.
+        dtype: "float32" so far.
+        name: name of the model in the bundle (default: the folder's or function's).
+        example_inputs: for a torch module, tensors of the shapes to build for.
+
+    Raises ModelError for a checkpoint or config that breaks a rule, UnsupportedError for what this
+    release cannot convert, UsageError for a source that names nothing.
+    """
+    if dtype != "float32":
+        raise UnsupportedError(f"[convert] dtype must be float32 so far, but is {dtype!r}")
+    if batch < 1:
+        raise UsageError(f"[convert] batch must be at least 1, but is {batch}")
+    if not isinstance(source, str | Path):
+        from millijoule.converters.frontends.module import convert_module
+
+        return convert_module(source, example_inputs, name=name, streaming=streaming)
+    text = str(source)
+    if ".py:" in text or text.endswith(".nir"):
+        frontends = importlib.import_module("millijoule.converters.frontends")
+        return frontends.convert_file(text, batch=batch, name=name, streaming=streaming)
+    folder = read_folder(resolve_folder(text))
+    module = FAMILIES.get(folder.family)
+    if module is None:
+        raise ModelError(
+            f"[{folder.path.name}/config.json] family must be one of {', '.join(FAMILIES)}, "
+            f"but is {folder.family!r}"
+        )
+    model: Model = importlib.import_module(module).convert_folder(folder, streaming, batch)
+    if name:
+        model.name = name
+    return model
+
+
+def list_models() -> list[dict[str, Any]]:
+    """Families with their variants, and zoo entries, for ``mj models``."""
+    from millijoule.converters.lmuformer.hparams import VARIANTS
+
+    rows: list[dict[str, Any]] = [
+        {"name": "lmuformer", "kind": "family", "variants": list(VARIANTS), "note": "arXiv 2402.04882"}
+    ]
+    for name, path in zoo_entries().items():
+        folder = read_folder(path)
+        rows.append(
+            {
+                "name": name,
+                "kind": "zoo",
+                "variants": [folder.variant],
+                "note": str(folder.config.get("description", "")),
+            }
+        )
+    return rows

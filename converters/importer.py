@@ -24,6 +24,7 @@ from millijoule.errors import UnsupportedError
 COMPOSITE_PREFIX = "mj."
 ATTRS_KEY = "mj.attrs"
 LAYER_KEY = "mj.layer"
+_LABELLED = ("linear.default", "convolution.default", "matmul.default", "mm.default", "addmm.default")
 
 
 def tensor_type(expr: relax.Expr) -> TensorType:
@@ -44,20 +45,38 @@ def layer_of(node: torch.fx.Node) -> str:
     return str(path).removeprefix("L__self__").removeprefix("model.").removeprefix("model")
 
 
-def import_program(program: torch.export.ExportedProgram) -> tvm.IRModule:
-    """Relax module with one function ``main`` over the program's user inputs.
+def import_program(program: torch.export.ExportedProgram) -> tuple[tvm.IRModule, dict[str, str]]:
+    """Relax module with one function ``main`` over the program's user inputs, and its layer names.
 
+    The second result maps names of Relax variables that hold results of linear layers and
+    convolutions to the dotted path of the torch module that they come from.
     Raises UnsupportedError naming the operator and its source line if TVM cannot import one.
     """
+    layers: dict[str, str] = {}
     converters = {f"{op.name}.default": _converter(op) for op in VOCABULARY.values()}
-    program = program.run_decompositions()
+    converters |= {name: _labelled(name, layers) for name in _LABELLED}
+    table = torch.export.default_decompositions()
+    table.pop(torch.ops.aten.linear.default, None)  # keep linear layers in one piece
+    program = program.run_decompositions(table)
     fold_constants(program)
     try:
-        return from_exported_program(
+        module = from_exported_program(
             program, custom_convert_map=converters, run_ep_decomposition=False
         )
     except (AssertionError, NotImplementedError, KeyError) as error:
         raise UnsupportedError(_explain(program, error)) from error
+    return module, layers
+
+
+def _labelled(name: str, layers: dict[str, str]) -> Callable[[torch.fx.Node, Any], relax.Var]:
+    """TVM's own converter of ``name``, noting which layer its result belongs to."""
+
+    def convert(node: torch.fx.Node, importer: Any) -> relax.Var:
+        var = importer.create_convert_map()[name](node)
+        layers[var.name] = layer_of(node)
+        return var
+
+    return convert
 
 
 def _explain(program: torch.export.ExportedProgram, error: Exception) -> str:

@@ -40,6 +40,8 @@ class BatchNorm(nn.BatchNorm1d):
 class Lif(Temporal):
     """A layer of LIF neurons (τ = 2, hard reset to 0) behind an optional batch norm."""
 
+    emits_spikes = True
+
     def __init__(self, threshold: float = 1.0, gain: float = 1.0) -> None:
         super().__init__()
         self.threshold, self.gain = threshold, gain
@@ -54,7 +56,12 @@ class Lif(Temporal):
         elif bn is not None:
             scale, shift = bn.folded()
         params = pack_params(
-            channels, scale=scale, shift=shift, decay=1 / TAU, threshold=self.threshold
+            channels,
+            scale=scale,
+            shift=shift,
+            decay=1 / TAU,
+            threshold=self.threshold,
+            dtype=x.dtype,
         )
         dtype = torch.float32 if self.training else torch.uint8
         if stream is None:

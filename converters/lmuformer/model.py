@@ -309,6 +309,8 @@ class PixelPlain(_Classifier):
 class PixelSpiking(_Classifier):
     """psMNIST, spiking: LMU with LIF on u and h, classifier on the last h."""
 
+    last_only = True  # logits are those of the last step, not a mean
+
     def __init__(self, hp: PixelHparams) -> None:
         super().__init__()
         self.seq_len, self.features = hp.seq_len, hp.in_channels
@@ -317,10 +319,14 @@ class PixelSpiking(_Classifier):
         )
         self.classifier = SpikeLinear(hp.hidden_size, hp.num_classes, "binary")
 
+    def frame_logits(self, x: Tensor, stream: Stream | None) -> Tensor:
+        """[B, N, 1] → [B, N, classes]."""
+        return self.classifier(self.lmu_fft(x, stream))
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, N, 1] → logits [B, classes] of the last step."""
         return self.classifier(self.lmu_fft(x)[:, -1:])[:, 0]
 
     def step(self, x: Tensor, stream: Stream) -> Tensor:
         """[B, 1, 1] → logits [B, classes] of this step."""
-        return self.classifier(self.lmu_fft(x, stream))[:, 0]
+        return self.frame_logits(x, stream)[:, 0]

@@ -14,7 +14,9 @@ from typing import Any
 import tvm
 from tvm import s_tir, tirx
 from tvm.tirx.buffer import BufferType
+from tvm_ffi import structural_walk
 
+from millijoule.targets.cpu.plan import align
 from millijoule.targets.target import Target
 
 PIPELINE_NAME = "millijoule_plain_c"
@@ -50,6 +52,51 @@ def _plain_c_abi(mod: tvm.IRModule, _: Any) -> tvm.IRModule:
     return tvm.IRModule(functions, attrs=mod.attrs)
 
 
+class _WorkspaceRecorder:
+    """Adds up, per function, the workspace that lowered code asks for; keeps the largest sum.
+
+    Workspace is asked for by constant sizes only, one after another, so the sum is an upper bound of
+    what is held at once.
+    """
+
+    active: _WorkspaceRecorder | None = None
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def __enter__(self) -> None:
+        _WorkspaceRecorder.active = self
+
+    def __exit__(self, *_: object) -> None:
+        _WorkspaceRecorder.active = None
+
+    def record(self, func: tirx.PrimFunc) -> None:
+        """Note the requests of one function."""
+        sizes: list[int] = []
+
+        def visit(call: tvm.ir.Call) -> None:
+            if getattr(call.op, "name", "").endswith("TVMBackendAllocWorkspace"):
+                sizes.append(align(int(call.args[2])))
+
+        structural_walk(func.body, (tvm.ir.Call, visit))
+        self.bytes = max(self.bytes, sum(sizes))
+
+
+@tvm.transform.module_pass(opt_level=0)
+def _record_workspace(mod: tvm.IRModule, _: Any) -> tvm.IRModule:
+    if _WorkspaceRecorder.active is not None:
+        for func in mod.functions.values():
+            if isinstance(func, tirx.PrimFunc):
+                _WorkspaceRecorder.active.record(func)
+    return mod
+
+
+def _finalize_host() -> Any:
+    return tvm.ir.transform.Sequential(
+        [tirx.transform.LowerTVMBuiltin(), _record_workspace, tirx.transform.LowerIntrin()]
+    )
+
+
 def _pipeline() -> tuple[Any, Any, Any]:
     """The CPU part of TVM's s_tir pipeline, with the packed calling convention left out."""
     passes = [
@@ -81,14 +128,20 @@ def _pipeline() -> tuple[Any, Any, Any]:
     def run(mod: tvm.IRModule, _: Any) -> tvm.IRModule:
         return tvm.ir.transform.Sequential(passes)(mod)
 
-    return run, s_tir.pipeline.finalize_host_passes, s_tir.pipeline.finalize_device_passes
+    return run, _finalize_host, s_tir.pipeline.finalize_device_passes
 
 
 tirx.compilation_pipeline.register_tir_pipeline(PIPELINE_NAME, _pipeline)
 
 
-def compile_object(kernels: Mapping[str, tirx.PrimFunc], target: Target, path: Path) -> None:
-    """Compile ``kernels`` (C symbol → function) to the object file ``path``."""
+def compile_object(kernels: Mapping[str, tirx.PrimFunc], target: Target, path: Path) -> int:
+    """Compile ``kernels`` (C symbol → function) to the object file ``path``.
+
+    Returns how many bytes of workspace the hungriest kernel asks for.
+    """
     functions = {name: f.with_attr("global_symbol", name) for name, f in kernels.items()}
-    library = tirx.build(tvm.IRModule(functions), target=target.tvm(), pipeline=PIPELINE_NAME)
+    recorder = _WorkspaceRecorder()
+    with recorder:
+        library = tirx.build(tvm.IRModule(functions), target=target.tvm(), pipeline=PIPELINE_NAME)
     library.write_to_file(str(path), "o")
+    return recorder.bytes

@@ -8,7 +8,7 @@ kernel, called where the chain ends.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,12 +37,12 @@ class _Chain:
     operands: list[relax.Expr] = field(default_factory=list)
 
 
-def lower_dense(isa: Isa) -> tvm.transform.Pass:
-    """The pass over function ``main``."""
+def lower_dense(isa: Isa, layers: Mapping[str, str]) -> tvm.transform.Pass:
+    """The pass over function ``main``; ``layers`` maps variable names to layer names."""
 
     @tvm.transform.module_pass(opt_level=0, name="LowerDense")
     def run(mod: tvm.IRModule, _: tvm.transform.PassContext) -> tvm.IRModule:
-        chains, inner = _find_chains(mod["main"])
+        chains, inner = _find_chains(mod["main"], layers)
         lowering = _Lowering(mod, chains, inner, isa)
         main = lowering.visit_expr(mod["main"])
         result = lowering.builder_.get()
@@ -74,7 +74,7 @@ def _constant(expr: relax.Expr, bound: dict[relax.Var, relax.Expr]) -> np.ndarra
 
 
 def _match_root(
-    var: relax.Var, call: relax.Expr, bound: dict[relax.Var, relax.Expr]
+    var: relax.Var, call: relax.Expr, bound: dict[relax.Var, relax.Expr], layer: str
 ) -> _Chain | None:
     """The start of a chain, if ``call`` is a product that `gemm_f32` computes."""
     name = _op_name(call)
@@ -89,7 +89,7 @@ def _match_root(
         if w.ndim != 2 or len(dims) < 2:
             return None
         rows = int(np.prod(dims[:-1]))
-        return _Chain(x, w, GemmShape(1, rows, dims[-1], w.shape[1]), var.name_hint, var)
+        return _Chain(x, w, GemmShape(1, rows, dims[-1], w.shape[1]), layer, var)
     attrs = call.attrs
     plain = all(int(v) == 1 for v in [*attrs.strides, *attrs.dilation, attrs.groups])
     padding = [int(p) for p in attrs.padding]
@@ -98,7 +98,7 @@ def _match_root(
     outputs, channels, taps = w.shape  # OIW
     shape = GemmShape(*dims, outputs=outputs, taps=taps, padding=padding[0])
     flat = np.ascontiguousarray(w.transpose(2, 1, 0)).reshape(taps * channels, outputs)
-    return _Chain(x, flat, shape, var.name_hint, var)
+    return _Chain(x, flat, shape, layer, var)
 
 
 def _spread(operand: relax.Expr, result: TensorType) -> str | None:
@@ -136,7 +136,9 @@ def _extend(chain: _Chain, var: relax.Var, call: relax.Expr) -> bool:
     return True
 
 
-def _find_chains(main: relax.Function) -> tuple[dict[relax.Var, _Chain], set[relax.Var]]:
+def _find_chains(
+    main: relax.Function, layers: Mapping[str, str]
+) -> tuple[dict[relax.Var, _Chain], set[relax.Var]]:
     """Chains by the variable of their final value, and the variables inside them."""
     bindings = [(b.var, b.value) for block in main.body.blocks for b in block.bindings]
     bound = dict(bindings)
@@ -149,7 +151,7 @@ def _find_chains(main: relax.Function) -> tuple[dict[relax.Var, _Chain], set[rel
     open_chains: dict[relax.Var, _Chain] = {}
     inner: set[relax.Var] = set()
     for var, value in bindings:
-        root = _match_root(var, value, bound)
+        root = _match_root(var, value, bound, layers.get(var.name, ""))
         if root is not None:
             open_chains[var] = root
             continue
@@ -185,7 +187,7 @@ class _Lowering(PyExprMutator):
             super().visit_var_binding_(binding)
             return
         value = self._emit(chain, tensor_type(binding.var), binding.var.ty)
-        new = self.builder_.emit(value, binding.var.name_hint)
+        new = self.builder_.emit(value, binding.var.name)
         self.set_var_remap(binding.var, new)
 
     def _emit(self, chain: _Chain, result: TensorType, ty: relax.TensorType) -> relax.Expr:

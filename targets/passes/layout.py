@@ -18,15 +18,16 @@ _SWAP = [0, 2, 1]
 
 @mutator
 class _ChannelsLast(PyExprMutator):
-    def visit_call_(self, call: relax.Call) -> relax.Expr:
-        call = self.visit_expr_post_order(call)
+    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        call = binding.value
         if not _is_op(call, "relax.nn.conv1d") or str(call.attrs.data_layout) != "NCW":
-            return call
-        attrs = call.attrs
-        x = self.builder_.emit(relax.op.permute_dims(call.args[0], _SWAP))
+            super().visit_var_binding_(binding)
+            return
+        attrs, weights = call.attrs, self.visit_expr(call.args[1])
+        x = self.builder_.emit(relax.op.permute_dims(self.visit_expr(call.args[0]), _SWAP))
         y = relax.op.nn.conv1d(
             x,
-            call.args[1],
+            weights,
             strides=attrs.strides,
             padding=attrs.padding,
             dilation=attrs.dilation,
@@ -36,7 +37,11 @@ class _ChannelsLast(PyExprMutator):
             out_layout="NWC",
             out_dtype=attrs.out_dtype,
         )
-        return relax.op.permute_dims(self.builder_.emit(y), _SWAP)
+        # the variable's name says which layer it is: keep it on the convolution
+        named = self.builder_.emit(y, binding.var.name)
+        self.set_var_remap(
+            binding.var, self.builder_.emit(relax.op.permute_dims(named, _SWAP))
+        )
 
 
 @mutator

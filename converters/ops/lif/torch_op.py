@@ -19,14 +19,15 @@ def pack_params(
     threshold: Tensor | float = 1.0,
     reset: Tensor | float = 0.0,
     synapse: Tensor | float = 0.0,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Stack the six parameter rows, each a scalar or a [C] tensor, into float32 [6, C]."""
+    """Stack the six parameter rows, each a scalar or a [C] tensor, into [6, C]."""
     rows = [scale, shift, decay, threshold, reset, synapse]
     return torch.stack(
         [
-            row.float().reshape(-1).expand(channels)
+            row.to(dtype).reshape(-1).expand(channels)
             if isinstance(row, Tensor)
-            else torch.full((channels,), float(row))
+            else torch.full((channels,), float(row), dtype=dtype)
             for row in rows
         ]
     )

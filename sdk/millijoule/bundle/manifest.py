@@ -45,7 +45,11 @@ _MAX_THREADS = 4096
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Where the program came from. ``parameters`` counts trained scalars, without buffers."""
+    """Where the program came from. ``parameters`` counts trained scalars, without buffers.
+
+    ``reference_macs``: dense multiply-accumulates per sample (a whole sequence for a streaming
+    program) by layer, as the paper counts them, whatever the program does instead.
+    """
 
     name: str
     family: str
@@ -56,6 +60,7 @@ class ModelInfo:
     ignored_keys: tuple[str, ...] = ()
     labels: tuple[str, ...] | None = None
     frontend: dict[str, Any] | None = None
+    reference_macs: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, fields: Fields) -> ModelInfo:
@@ -72,6 +77,7 @@ class ModelInfo:
                 ignored_keys=fields.texts("ignored_keys", _MAX_LABELS),
                 labels=fields.texts("labels", _MAX_LABELS) if has_labels else None,
                 frontend=fields.mapping("frontend") if has_frontend else None,
+                reference_macs=_macs(fields),
             )
             if info.frontend is not None:
                 fields.object("frontend").text("kind")
@@ -283,6 +289,14 @@ class Manifest:
         except (TypeError, ValueError) as error:
             raise BundleError(f"[manifest] holds a value that JSON cannot: {error}") from error
         return text.encode("ascii") + b"\n"
+
+
+def _macs(fields: Fields) -> dict[str, int]:
+    """Multiply-accumulates by layer name; absent means none known."""
+    if not fields.has("reference_macs"):
+        return {}
+    with fields.object("reference_macs") as layers:
+        return {name: layers.integer(name) for name in sorted(layers.names())}
 
 
 def _tolerance(fields: Fields) -> dict[str, float]:

@@ -1,0 +1,54 @@
+"""`Model`: what a converter hands to a target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from millijoule.converters.ops.vocabulary import TensorType
+
+if TYPE_CHECKING:
+    import tvm
+
+Named = tuple[str, TensorType]
+
+
+@dataclass(frozen=True)
+class StreamingInfo:
+    """``delay``: steps between a frame going in and its prefix output coming out."""
+
+    delay: int
+
+
+@dataclass
+class Model:
+    """A Relax module (weights inside, as constants) and everything a bundle says about it.
+
+    ``main`` takes ``inputs`` then ``states`` and returns ``outputs`` then the new states.
+    ``layers``: Relax variable name → torch module path. ``reference_macs``: dense
+    multiply-accumulates per sample by layer. ``sample_inputs``/``sample_outputs``: what a session is
+    given and must return; ``spikes:<layer>`` outputs are taps and exact.
+    """
+
+    name: str
+    module: tvm.IRModule
+    layers: Mapping[str, str]
+    inputs: tuple[Named, ...]
+    outputs: tuple[Named, ...]
+    sample_inputs: Mapping[str, np.ndarray]
+    sample_outputs: Mapping[str, np.ndarray]
+    states: tuple[Named, ...] = ()
+    streaming: StreamingInfo | None = None
+    family: str = "torch"
+    variant: str = ""
+    hparams: Mapping[str, Any] = field(default_factory=dict)
+    parameters: int = 0
+    source: str | None = None
+    ignored_keys: Sequence[str] = ()
+    labels: Sequence[str] | None = None
+    frontend: Mapping[str, Any] | None = None
+    reference_macs: Mapping[str, int] = field(default_factory=dict)
+    tolerance: Mapping[str, float] = field(default_factory=lambda: {"default": 2e-5})

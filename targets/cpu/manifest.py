@@ -1,0 +1,109 @@
+"""A `Plan` → the kernel list of the manifest: arithmetic, traffic, and where outputs can be read."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from millijoule.bundle import Kernel, KernelOutput, SpikeInput
+from millijoule.targets.cpu.codegen import tensor_bytes
+from millijoule.targets.cpu.plan import KernelCall, Plan, Ref
+
+
+def describe_kernels(plan: Plan, batch: int) -> tuple[Kernel, ...]:
+    """One entry per kernel call, in call order."""
+    names = _output_names(plan)
+    # which named output last wrote the bytes that a Ref starts at
+    producer: dict[tuple[str, int], str | None] = {}
+    kernels = []
+    for index, call in enumerate(plan.calls):
+        kernels.append(_describe(call, index, names, producer, batch))
+        for position, ref in enumerate(call.outputs):
+            producer[ref.space, ref.offset] = names.get((index, position))
+    return tuple(kernels)
+
+
+def _describe(
+    call: KernelCall,
+    index: int,
+    names: dict[tuple[int, int], str],
+    producer: dict[tuple[str, int], str | None],
+    batch: int,
+) -> Kernel:
+    meta = call.meta
+    operands = call.operands
+    results = call.outputs[: meta.results]
+    weights = [r for r in operands if r.space == "weights"]
+    return Kernel(
+        name=call.symbol,
+        op=meta.op,
+        layer=meta.layer,
+        multiplies=meta.multiplies,
+        adds=meta.adds,
+        binary_ops=meta.binary_ops,
+        weight_bytes=_total(weights),
+        bytes_read=_total(operands),
+        bytes_written=_total(results),
+        outputs=tuple(
+            KernelOutput(
+                name=names.get((index, i)),
+                offset=ref.offset if ref.space == "arena" else None,
+                shape=ref.type.shape,
+                dtype=ref.type.dtype,
+                batch_axis=0 if ref.type.shape and ref.type.shape[0] == batch else None,
+            )
+            for i, ref in enumerate(results)
+        ),
+        spike_input=_spike_input(call, producer),
+    )
+
+
+def _spike_input(
+    call: KernelCall, producer: dict[tuple[str, int], str | None]
+) -> SpikeInput | None:
+    meta = call.meta
+    if meta.spike_operand is None:
+        return None
+    source = call.operands[meta.spike_operand]
+    tap = producer.get((source.space, source.offset))
+    return None if tap is None else SpikeInput(tap, meta.adds_per_spike, meta.adds)
+
+
+def _output_names(plan: Plan) -> dict[tuple[int, int], str]:
+    """Names of kernel outputs in the arena: the op's tap, else the layer, else what they feed.
+
+    Only first results are named, plus whatever a spike-driven kernel reads; a second output of the
+    same name gets a number.
+    """
+    names: dict[tuple[int, int], str] = {}
+    last: dict[tuple[str, int], tuple[int, int]] = {}
+    wanted: dict[tuple[int, int], str] = {}
+    for index, call in enumerate(plan.calls):
+        operand = call.meta.spike_operand
+        if operand is not None:
+            source = call.operands[operand]
+            place = last.get((source.space, source.offset))
+            if place is not None:
+                wanted.setdefault(place, f"input:{call.meta.layer}")
+        for position, ref in enumerate(call.outputs):
+            last[ref.space, ref.offset] = (index, position)
+        if call.outputs and call.outputs[0].space == "arena":
+            name = call.meta.tap or call.meta.layer
+            if name:
+                names[index, 0] = name
+    for place, name in wanted.items():
+        if _ref(plan, place).space == "arena":
+            names.setdefault(place, name)
+    counts: Counter[str] = Counter()
+    for place in sorted(names):
+        counts[names[place]] += 1
+        if counts[names[place]] > 1:
+            names[place] = f"{names[place]}#{counts[names[place]]}"
+    return names
+
+
+def _ref(plan: Plan, place: tuple[int, int]) -> Ref:
+    return plan.calls[place[0]].outputs[place[1]]
+
+
+def _total(refs: list[Ref] | tuple[Ref, ...]) -> int:
+    return sum(tensor_bytes(r.type) for r in refs)

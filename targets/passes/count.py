@@ -1,0 +1,57 @@
+"""Count the floating-point arithmetic of an ordinary (unscheduled) TIR function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import s_tir, tirx
+
+_ADDS = (tirx.Add, tirx.Sub)
+_MULTIPLIES = (tirx.Mul, tirx.Div)
+
+
+def count_arithmetic(func: tirx.PrimFunc) -> tuple[int, int]:
+    """(multiplies, adds) on floating-point values; index arithmetic does not count."""
+    return _count(func.body, 1)
+
+
+def _count(node: Any, times: int) -> tuple[int, int]:
+    if isinstance(node, tirx.For):
+        return _count(node.body, times * _extent(node.extent))
+    multiplies = adds = 0
+    if isinstance(node, tirx.BufferStore):
+        return _count(node.value, times)
+    is_float = isinstance(node, (*_ADDS, *_MULTIPLIES)) and str(node.ty.dtype).startswith("float")
+    if is_float:
+        multiplies += times * isinstance(node, _MULTIPLIES)
+        adds += times * isinstance(node, _ADDS)
+    for child in _children(node):
+        m, a = _count(child, times)
+        multiplies, adds = multiplies + m, adds + a
+    return multiplies, adds
+
+
+def _extent(extent: Any) -> int:
+    return int(extent) if isinstance(extent, tirx.IntImm) else 1
+
+
+def _children(node: Any) -> list[Any]:
+    """Sub-statements and value operands, leaving out indices and the initialisation of reductions."""
+    if isinstance(node, tirx.SeqStmt):
+        return list(node.seq)
+    if isinstance(node, s_tir.SBlockRealize):
+        return [node.block.body]
+    if isinstance(node, tirx.IfThenElse):
+        return [node.then_case] + ([node.else_case] if node.else_case is not None else [])
+    if isinstance(node, tirx.Select):
+        return [node.true_value, node.false_value]
+    if isinstance(node, tirx.Cast):
+        return [node.value]
+    if isinstance(node, tvm.ir.Call):
+        return list(node.args)
+    if hasattr(node, "a") and hasattr(node, "b"):
+        return [node.a, node.b]
+    if isinstance(node, tirx.AttrStmt):
+        return [node.body]
+    return []

@@ -1,0 +1,48 @@
+"""The passes of a CPU target, in order: ours on whole operators, then TVM's towards static code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import tvm
+from tvm import relax
+
+from millijoule.targets.kernels import CPU_KERNELS
+from millijoule.targets.passes.dense import lower_dense
+from millijoule.targets.passes.elementwise import legalise
+from millijoule.targets.passes.layout import channels_last
+from millijoule.targets.passes.vocabulary import lower_vocabulary
+from millijoule.targets.target import Target
+
+
+def lower_for_cpu(
+    module: tvm.IRModule, target: Target, layers: Mapping[str, str]
+) -> tvm.IRModule:
+    """Relax module of whole operators → kernels and planned memory, ready for `cpu.plan`.
+
+    ``layers`` names the torch module behind a Relax variable (see `converters.importer`).
+    """
+    transform = relax.transform
+    passes = [
+        transform.CanonicalizeBindings(),
+        transform.DeadCodeElimination(),
+        channels_last,
+        transform.DeadCodeElimination(),
+        lower_dense(target.isa, layers),
+        lower_vocabulary(CPU_KERNELS, target.isa),
+        transform.DeadCodeElimination(),
+        transform.FoldConstant(),
+        legalise(),
+        transform.AnnotateTIROpPattern(),
+        transform.FoldConstant(),
+        transform.FuseOps(),
+        transform.FuseTIR(),
+        transform.DeadCodeElimination(),
+        transform.ToNonDataflow(),
+        transform.RemovePurityChecking(),
+        transform.CallTIRRewrite(),
+        transform.CanonicalizeBindings(),
+        transform.StaticPlanBlockMemory(),
+    ]
+    with target.tvm():
+        return tvm.transform.Sequential(passes)(module)
