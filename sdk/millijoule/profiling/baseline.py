@@ -12,6 +12,7 @@ from ..errors import UsageError, VerificationError
 
 FORMAT = "millijoule-profile"
 SCHEMA = 1
+_SECTIONS = ("bundle", "conditions", "latency", "cold_start", "energy", "memory")
 
 
 def load_profile(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -33,6 +34,9 @@ def load_profile(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path} has profile schema {data.get('schema')}, but this version reads {SCHEMA}; "
             "measure again"
         )
+    missing = [key for key in _SECTIONS if not isinstance(data.get(key), dict)]
+    if missing:
+        raise UsageError(f"{path} is damaged: it has no {', '.join(missing)}; measure again")
     return data
 
 
@@ -42,10 +46,13 @@ class Comparison:
 
     Attributes:
         ratio: New median over old.
-        low, high: Bounds of the ratio from both 95 % confidence intervals (conservative).
+        low, high: Bounds of the ratio: from the lowest to the highest block median of either run
+            (:class:`~.stats.Stability`), and at least the 95 % confidence intervals.
         limit: Largest ratio allowed.
-        regressed: The ratio exceeds the limit and the difference is real (``low`` > 1).
-        inconclusive: The ratio exceeds the limit, but the intervals overlap.
+        regressed: The ratio exceeds the limit and the difference is real: ``low`` > 1, that is,
+            every block of the new run is slower than every block of the old one. Five against five
+            equal blocks fall that way with probability 1/252 (rank-sum test).
+        inconclusive: The ratio exceeds the limit, but the runs overlap.
         notes: Differences between the two set-ups.
     """
 
@@ -58,10 +65,13 @@ class Comparison:
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
-        return (
+        text = (
             f"median latency is {self.ratio:.3f}× the baseline "
-            f"(95 % interval {self.low:.3f}–{self.high:.3f}, limit {self.limit:.3f})"
+            f"(between {self.low:.3f} and {self.high:.3f}, limit {self.limit:.3f})"
         )
+        if self.inconclusive:
+            text += "; inconclusive, because the two runs overlap: measure both with --stable"
+        return text
 
 
 def compare(new: dict[str, Any], old: dict[str, Any], max_regression: float = 0.05) -> Comparison:
@@ -80,7 +90,7 @@ def compare(new: dict[str, Any], old: dict[str, Any], max_regression: float = 0.
     ):
         if a != b:
             raise UsageError(f"[baseline] {what} must be the same, but is {a} now and was {b}")
-    (low, high), (old_low, old_high) = (p["latency"]["median_interval_ms"] for p in (new, old))
+    (low, high), (old_low, old_high) = _range(new), _range(old)
     ratio = new["latency"]["median_ms"] / old["latency"]["median_ms"]
     limit = 1.0 + max_regression
     real = low / old_high > 1.0
@@ -101,6 +111,13 @@ def check(new: dict[str, Any], old: dict[str, Any], max_regression: float = 0.05
     if result.regressed:
         raise VerificationError(f"[baseline] {result}; see which layer with mj compare")
     return result
+
+
+def _range(profile: dict[str, Any]) -> tuple[float, float]:
+    """Where the median may lie, drift during the run included."""
+    latency = profile["latency"]
+    medians = [*latency["median_interval_ms"], *latency["stability"]["block_medians_ms"]]
+    return min(medians), max(medians)
 
 
 def _model(profile: dict[str, Any]) -> str:

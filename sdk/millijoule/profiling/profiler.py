@@ -86,7 +86,7 @@ def profile(
         DeviceError: The program failed, or the named energy source gives no reading.
         VerificationError: ``stable`` was asked for and not reached.
     """
-    _check(iterations, warmup, duration, percentiles, idle_seconds)
+    _check(iterations, warmup, duration, percentiles, idle_seconds, sustained)
     for name in cost_tables:
         cost_table(name)  # an unknown name must not cost a measurement first
     say = progress or (lambda text: None)
@@ -131,7 +131,7 @@ def profile(
     }
     if sustained:
         say("sustained run")
-    long_run = sustain(workload, duration or SUSTAINED_S, Machine().observe) if sustained else None
+    long_run = _long_run(workload, duration) if sustained else None
     if layers:
         say("kernels, spikes, operations")
     details = _details(manifest, workload, cost_tables) if layers else _NO_DETAILS
@@ -159,6 +159,10 @@ def profile(
             ],
         }
     )
+
+
+def _long_run(workload: Workload, duration: float | None) -> dict[str, Any]:
+    return sustain(workload, SUSTAINED_S if duration is None else duration, Machine().observe)
 
 
 def _window(meter: Meter | None, duration: float | None) -> float:
@@ -192,8 +196,10 @@ def _check(
     duration: float | None,
     percentiles: Sequence[float],
     idle_seconds: float | None,
+    sustained: bool,
 ) -> None:
     rules = (
+        (not sustained or duration is None or duration > 0, "a sustained run needs time", duration),
         (iterations >= 1, "iterations must be at least 1", iterations),
         (warmup >= 0, "warmup must not be negative", warmup),
         (duration is None or duration >= 0, "duration must not be negative", duration),
@@ -215,8 +221,10 @@ def _first_inference(session: Session, threads: int, workload: Workload) -> Call
     first = workload.calls[0]
 
     def run() -> None:
-        program.run(first.inputs, workload.outputs)
-        program.close()
+        try:
+            program.run(first.inputs, workload.outputs)
+        finally:
+            program.close()
 
     return run
 

@@ -61,6 +61,7 @@ class Stability:
             relative to the median: catches clock changes that the interval, which takes samples as
             independent, cannot see.
         reason: What failed and what helps; empty when stable.
+        block_medians_ms: The medians of the blocks.
         criterion: The rule, in words.
     """
 
@@ -68,6 +69,7 @@ class Stability:
     interval: float
     drift: float
     reason: str
+    block_medians_ms: tuple[float, ...]
     criterion: str = (
         f"at least {MIN_SAMPLES} samples, {CONFIDENCE:.0%} confidence interval of the median "
         f"within ±{MAX_INTERVAL:.0%}, medians of {BLOCKS} consecutive blocks within {MAX_DRIFT:.0%}"
@@ -75,7 +77,7 @@ class Stability:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return asdict(self)
+        return {**asdict(self), "block_medians_ms": list(self.block_medians_ms)}
 
 
 def stability(samples: np.ndarray) -> Stability:
@@ -99,4 +101,4 @@ def stability(samples: np.ndarray) -> Stability:
             "; fix the clock (cpupower frequency-set -g performance), stop other work, and "
             "lengthen --duration"
         )
-    return Stability(not problems, interval, drift, ", ".join(problems))
+    return Stability(not problems, interval, drift, ", ".join(problems), medians)

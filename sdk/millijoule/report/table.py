@@ -77,7 +77,9 @@ def _energy(profile: Mapping[str, Any]) -> Table:
         "idle_before_w": "idle power before",
         "idle_after_w": "idle power after",
     }
-    rows = [_figure_row(label, measured[key]) for key, label in labels.items() if key in measured]
+    if measured["energy_mj"]["value"] is None:
+        labels = {"energy_mj": "measured energy"}
+    rows = [_figure_row(label, measured[key]) for key, label in labels.items()]
     for item in profile["energy"]["estimated"]:
         rows += [
             _figure_row("arithmetic", item["compute_mj"]),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fixtures.power_machines import FakeClock
 from millijoule.energy.meter import (
@@ -51,6 +54,17 @@ def test_trapezoid_is_exact_for_linear_power() -> None:
 )
 def test_counter_difference(before: int, after: int, expected: int) -> None:
     assert counter_difference(before, after, 100, "m") == expected
+
+
+@given(st.integers(1, 10**12), st.data())
+def test_any_sequence_of_increments_is_recovered(wrap: int, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, wrap - 1))
+    increments = data.draw(st.lists(st.integers(0, wrap - 1), max_size=20))
+    readings = [start % wrap]
+    for increment in increments:
+        readings.append((readings[-1] + increment) % wrap)
+    differences = [counter_difference(a, b, wrap, "m") for a, b in pairwise(readings)]
+    assert differences == increments
 
 
 def test_counter_without_wrap_must_not_go_back() -> None:

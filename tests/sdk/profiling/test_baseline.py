@@ -30,6 +30,7 @@ def fake(median: float, spread: float = 0.01, **changes: Any) -> dict[str, Any]:
         "latency": {
             "median_ms": median,
             "median_interval_ms": [median * (1 - spread), median * (1 + spread)],
+            "stability": {"block_medians_ms": [median * x for x in changes.get("blocks", [1.0])]},
         },
     }
 
@@ -52,6 +53,12 @@ def test_noise_is_inconclusive() -> None:
     assert result.inconclusive
     assert not result.regressed
     assert result.low < 1 < result.high
+    assert "inconclusive" in str(result)
+
+
+def test_drift_during_a_run_is_no_regression() -> None:
+    result = check(fake(1.2, blocks=[0.8, 1.0, 1.1]), fake(1.0))
+    assert result.inconclusive
 
 
 def test_a_wider_limit_lets_it_pass() -> None:
@@ -74,6 +81,7 @@ def test_another_model_is_refused() -> None:
         ("[]", "is not a profile"),
         ('{"format": "other"}', "is not a profile"),
         ('{"format": "millijoule-profile", "schema": 9}', "schema 9"),
+        ('{"format": "millijoule-profile", "schema": 1, "latency": 3}', "no bundle, conditions, "),
     ],
 )
 def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
@@ -90,5 +98,6 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
-    path.write_text(json.dumps(fake(1 / 3)))
+    sections = {"cold_start": {}, "energy": {}, "memory": {}}
+    path.write_text(json.dumps({**fake(1 / 3), **sections}))
     assert load_profile(path)["latency"]["median_ms"] == 1 / 3

@@ -135,7 +135,7 @@ def test_stable_refuses_an_unstable_machine(
 
     def shaky(samples: np.ndarray) -> Stability:
         seen.append(len(samples))
-        return Stability(False, 0.5, 0.5, "the median drifted by 50.0% during the run")
+        return Stability(False, 0.5, 0.5, "the median drifted by 50.0% during the run", ())
 
     monkeypatch.setattr("millijoule.profiling.profiler.stability", shaky)
     with pytest.raises(mj.VerificationError, match="not stable after 3 runs: the median drifted"):
@@ -173,6 +173,7 @@ def test_a_trace_needs_layers(plain: mj.Session, tmp_path: Path) -> None:
         ({"percentiles": (101,)}, "percentiles must be within"),
         ({"idle_seconds": -1}, "idle_seconds must not be negative"),
         ({"threads": 0}, "thread"),
+        ({"sustained": True, "duration": 0.0}, "a sustained run needs time"),
         ({"cost_tables": ("x",)}, "unknown cost table"),
     ],
 )

@@ -38,6 +38,8 @@ def test_steady_samples_are_stable() -> None:
     assert verdict.stable
     assert verdict.reason == ""
     assert verdict.drift < 0.01
+    assert len(verdict.block_medians_ms) == 5
+    assert verdict.block_medians_ms[0] == pytest.approx(1e-3, rel=0.01)
 
 
 def test_drift_is_seen_even_when_the_interval_is_tight() -> None:

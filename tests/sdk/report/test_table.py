@@ -30,7 +30,7 @@ def test_latency(complete: dict[str, Any]) -> None:
 def test_energy_says_where_each_number_comes_from(profile: dict[str, Any]) -> None:
     table = next(t for t in profile_tables(profile) if t.title.startswith("Energy"))
     assert table.rows[0] == (
-        "energy, all of it",
+        "measured energy",
         "—",
         "unavailable",
         "energy measurement is switched off",
