@@ -80,15 +80,15 @@ class Stability:
         return {**asdict(self), "block_medians_ms": list(self.block_medians_ms)}
 
 
-def stability(samples: np.ndarray) -> Stability:
-    """Judge ``samples[n]``, in the order in which they were taken."""
+def stability(samples_ns: np.ndarray) -> Stability:
+    """Judge ``samples_ns[n]``, in the order in which they were taken."""
+    samples = samples_ns / NS_PER_MS
     median = float(np.median(samples))
     low, high = median_interval(samples)
     interval = (high - low) / 2 / median
-    blocks = [
-        float(np.median(block)) for block in np.array_split(samples, min(BLOCKS, len(samples)))
-    ]
-    drift = (max(blocks) - min(blocks)) / median
+    blocks = np.array_split(samples, min(BLOCKS, len(samples)))
+    medians = tuple(float(np.median(block)) for block in blocks)
+    drift = (max(medians) - min(medians)) / median
     problems = []
     if len(samples) < MIN_SAMPLES:
         problems.append(f"only {len(samples)} samples")
