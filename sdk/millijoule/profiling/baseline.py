@@ -49,16 +49,20 @@ class Comparison:
         low, high: Bounds of the ratio: from the lowest to the highest block median of either run
             (:class:`~.stats.Stability`), and at least the 95 % confidence intervals.
         limit: Largest ratio allowed.
-        regressed: The ratio exceeds the limit and the difference is real: ``low`` > 1, that is,
-            every block of the new run is slower than every block of the old one. Five against five
-            equal blocks fall that way with probability 1/252 (rank-sum test).
-        inconclusive: The ratio exceeds the limit, but the runs overlap.
+        floor: Ratio of the minima. A slower program is slower in its fastest calls, too; a busier
+            machine is not.
+        regressed: The ratio exceeds the limit and the difference is real: the floor exceeds the
+            limit as well, and ``low`` > 1, that is, every block of the new run is slower than every
+            block of the old one. Five against five equal blocks fall that way with probability
+            1/252 (rank-sum test).
+        inconclusive: The ratio exceeds the limit, but the difference may come from the machine.
         notes: Differences between the two set-ups.
     """
 
     ratio: float
     low: float
     high: float
+    floor: float
     limit: float
     regressed: bool
     inconclusive: bool
@@ -67,10 +71,14 @@ class Comparison:
     def __str__(self) -> str:
         text = (
             f"median latency is {self.ratio:.3f}× the baseline "
-            f"(between {self.low:.3f} and {self.high:.3f}, limit {self.limit:.3f})"
+            f"(between {self.low:.3f} and {self.high:.3f}; minimum {self.floor:.3f}×; "
+            f"limit {self.limit:.3f})"
         )
         if self.inconclusive:
-            text += "; inconclusive, because the two runs overlap: measure both with --stable"
+            text += (
+                "; inconclusive, because the runs overlap or the fastest calls are as fast as "
+                "before: measure both with --stable on a quiet machine"
+            )
         return text
 
 
@@ -93,11 +101,13 @@ def compare(new: dict[str, Any], old: dict[str, Any], max_regression: float = 0.
     (low, high), (old_low, old_high) = _range(new), _range(old)
     ratio = new["latency"]["median_ms"] / old["latency"]["median_ms"]
     limit = 1.0 + max_regression
-    real = low / old_high > 1.0
+    floor = new["latency"]["min_ms"] / old["latency"]["min_ms"]
+    real = low / old_high > 1.0 and floor > limit
     return Comparison(
         ratio=ratio,
         low=low / old_high,
         high=high / old_low,
+        floor=floor,
         limit=limit,
         regressed=ratio > limit and real,
         inconclusive=ratio > limit and not real,

@@ -29,6 +29,7 @@ def fake(median: float, spread: float = 0.01, **changes: Any) -> dict[str, Any]:
         },
         "latency": {
             "median_ms": median,
+            "min_ms": changes.get("fastest", 0.9 * median),
             "median_interval_ms": [median * (1 - spread), median * (1 + spread)],
             "stability": {"block_medians_ms": [median * x for x in changes.get("blocks", [1.0])]},
         },
@@ -59,6 +60,12 @@ def test_noise_is_inconclusive() -> None:
 def test_drift_during_a_run_is_no_regression() -> None:
     result = check(fake(1.2, blocks=[0.8, 1.0, 1.1]), fake(1.0))
     assert result.inconclusive
+
+
+def test_a_busier_machine_is_no_regression() -> None:
+    result = check(fake(1.6, fastest=0.9), fake(1.0))
+    assert result.inconclusive
+    assert result.floor == pytest.approx(1.0)
 
 
 def test_a_wider_limit_lets_it_pass() -> None:
