@@ -1,23 +1,25 @@
 """Reading and writing ``.npy`` and ``.npz`` data that nobody vouches for.
 
 NumPy's own reader believes the header: it allocates what the header claims. Here the claimed size
-must equal the bytes that follow before any array exists, and object arrays are never loaded.
+must equal the bytes that follow before any array exists, and object arrays are never loaded. The
+zip modules are imported at first use: starting a program does not need them.
 """
 
 from __future__ import annotations
 
 import io
-import lzma
 import math
 import os
 import re
 import struct
-import zipfile
 import zlib
 from collections.abc import Mapping
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import zipfile
 
 __all__ = ["MAX_BYTES", "npz_bytes", "read_npy", "read_npz"]
 
@@ -29,18 +31,6 @@ _MAX_ARRAYS = 4096
 _HEADER = re.compile(
     r"\{\s*'descr':\s*'(?P<descr>[<>|=][biuf]\d{1,2})',\s*'fortran_order':\s*(?P<order>True|False),"
     r"\s*'shape':\s*\((?P<shape>[\d,\s]{0,200})\),?\s*\}\s*"
-)
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    NotImplementedError,  # an unknown compression method
-    RuntimeError,  # an encrypted member
-    ValueError,
-    OverflowError,
-    EOFError,
-    OSError,
-    struct.error,
-    zlib.error,
-    lzma.LZMAError,
 )
 
 
@@ -103,10 +93,25 @@ def read_npz(
 
 
 def _read_stream(stream: BinaryIO, limit: int) -> dict[str, np.ndarray]:
+    import lzma
+    import zipfile
+
+    errors = (
+        zipfile.BadZipFile,
+        NotImplementedError,  # an unknown compression method
+        RuntimeError,  # an encrypted member
+        ValueError,
+        OverflowError,
+        EOFError,
+        OSError,
+        struct.error,
+        zlib.error,
+        lzma.LZMAError,
+    )
     try:
         with zipfile.ZipFile(stream) as archive:
             return _read_members(archive, limit)
-    except _ZIP_ERRORS as error:
+    except errors as error:
         raise ValueError(f"not a readable .npz file: {error}") from error
 
 
@@ -133,6 +138,8 @@ def _read_members(archive: zipfile.ZipFile, limit: int) -> dict[str, np.ndarray]
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     """The bytes of an uncompressed ``.npz`` file; equal arrays give equal bytes."""
+    import zipfile
+
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(arrays):

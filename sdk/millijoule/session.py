@@ -49,6 +49,8 @@ class Session:
         self.threads = wanted
         self.program: Program = open_program(bundle, wanted)
         self._stepper = Stepper(self.manifest, self.program) if self.manifest.streaming else None
+        self._tap_axes = {str(tap.name): tap.batch_axis for _, tap in self.manifest.taps()}
+        self._whole_inputs = run_inputs(self.manifest)
         self._lock = threading.Lock()
 
     @property
@@ -69,7 +71,7 @@ class Session:
     @property
     def taps(self) -> tuple[str, ...]:
         """Names of the intermediate values that ``run(taps=…)`` can return."""
-        return tuple(str(tap.name) for _, tap in self.manifest.taps())
+        return tuple(self._tap_axes)
 
     def run(self, inputs: Mapping[str, Any], taps: Sequence[str] = ()) -> dict[str, np.ndarray]:
         """Outputs by name, followed by the values of ``taps``.
@@ -119,20 +121,18 @@ class Session:
         self.close()
 
     def _check_taps(self, taps: Sequence[str]) -> None:
-        known = self.taps
         for name in taps:
-            if name not in known:
-                valid = ", ".join(known) or "none in this bundle"
+            if name not in self._tap_axes:
+                valid = ", ".join(self.taps) or "none in this bundle"
                 raise UsageError(f"unknown tap {name!r}; taps: {valid}")
 
     def _check_inputs(
         self, inputs: Mapping[str, Any]
     ) -> tuple[list[tuple[np.ndarray, int | None]], int]:
         """Checked arrays, each with its batch axis, and the number of rows that they share."""
-        whole = run_inputs(self.manifest)
-        check_names(inputs, [spec.name for spec, _ in whole])
+        check_names(inputs, [spec.name for spec, _ in self._whole_inputs])
         arrays, rows = [], {}
-        for spec, shape in whole:
+        for spec, shape in self._whole_inputs:
             array = to_array(spec, inputs[spec.name], shape)
             arrays.append((array, spec.batch_axis))
             if spec.batch_axis is not None:
@@ -144,7 +144,7 @@ class Session:
 
     def _result_axes(self, taps: Sequence[str]) -> dict[str, int | None]:
         """Names of all results in order, each with its batch axis."""
-        tapped = {str(tap.name): tap.batch_axis for _, tap in self.manifest.taps()}
+        tapped = self._tap_axes
         outputs = {spec.name: spec.batch_axis for spec in self.outputs}
         if self._stepper is None:
             return {**outputs, **{name: tapped[name] for name in taps}}

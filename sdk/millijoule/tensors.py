@@ -69,12 +69,11 @@ def to_array(spec: TensorSpec, value: Any, shape: Sequence[int | None]) -> np.nd
     _check_kind(spec, array)
     _check_shape(spec, array, shape)
     if array.dtype.kind == "f":
-        # The check follows the cast, so that a float64 too large for float32 is seen.
-        with np.errstate(over="ignore"):
-            array = np.ascontiguousarray(array, spec.dtype)
+        if array.dtype != spec.dtype:
+            with np.errstate(over="ignore"):  # what overflows is infinite, and refused below
+                array = array.astype(spec.dtype)
         _check_finite(spec, array)
-        return array
-    if array.dtype != spec.dtype:
+    elif array.dtype != spec.dtype:
         _check_range(spec, array)
     return np.ascontiguousarray(array, spec.dtype)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 
 from .console import Console
 from .host import host_side
@@ -20,8 +19,10 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     with host_side():
         from ..converters import list_models
 
-        models = [dataclasses.asdict(model) for model in list_models()]
-    columns = tuple(models[0]) if models else ("name",)
-    console.table(columns, [tuple(model.values()) for model in models])
+        models = list_models()
+    console.table(
+        ("name", "kind", "variants", "note"),
+        [(m["name"], m["kind"], ", ".join(m["variants"]), m["note"]) for m in models],
+    )
     console.json(models)
     return 0

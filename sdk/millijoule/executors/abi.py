@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
-import tempfile
 import threading
 from ctypes import (
     CFUNCTYPE,
@@ -150,6 +149,8 @@ def _load_from_memory(code: bytes) -> ctypes.CDLL:
 
 
 def _load_from_file(code: bytes) -> ctypes.CDLL:
+    import tempfile  # rarely needed, and slow to import
+
     with tempfile.NamedTemporaryFile(prefix="millijoule-", suffix=".so") as stream:
         stream.write(code)
         stream.flush()

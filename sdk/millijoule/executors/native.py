@@ -146,12 +146,13 @@ class NativeProgram:
                     f"[{spec.name}] must be {spec.dtype} of shape {list(spec.shape)}, but received"
                     f" {array.dtype} of shape {list(array.shape)}"
                 )
-            if array.ctypes.data % ALIGNMENT or not array.flags.c_contiguous:
+            address = array.ctypes.data
+            if address % ALIGNMENT or not array.flags.c_contiguous:
                 stand_in = aligned_empty(spec.shape, spec.dtype)
                 if copy:
                     stand_in[...] = array
-                array = stand_in
-            pointers[index] = array.ctypes.data
+                array, address = stand_in, stand_in.ctypes.data
+            pointers[index] = address
             bound.append(array)
         return bound
 
