@@ -14,6 +14,7 @@ from .stats import NS_PER_MS
 from .workload import Workload
 
 MIN_CALLS = 10
+MAX_CALLS = 20_000
 MIN_SECONDS = 0.5
 GLUE = "(glue)"
 
@@ -21,32 +22,22 @@ GLUE = "(glue)"
 def time_kernels(
     workload: Workload, kernels: tuple[Kernel, ...], seconds: float = MIN_SECONDS
 ) -> dict[str, Any]:
-    """Average time of every kernel over at least 10 calls and ``seconds`` seconds.
+    """Time of every kernel over at least 10 calls and ``seconds`` seconds.
 
-    The clock hooks are on during these calls only, never while latency or energy is measured.
+    The times are means over the middle half of the calls by total time (interquartile mean): calls
+    that the system interrupted drop out, and kernels still add up to the call. The clock hooks are
+    on during these calls only, never while latency or energy is measured.
 
     Returns:
         ``kernels``, ``layers`` and ``ops`` (each with ``time_ms`` per program call and ``share``
-        of the kernel time), ``total_ms``, ``calls`` and ``hooked_call_ms`` (mean of the call as a
-        whole with the hooks on).
+        of the kernel time), ``total_ms``, ``calls`` and ``hooked_call_ms`` (the call as a whole
+        with the hooks on).
     """
-    program = workload.program
-    program.kernel_times(True)
-    try:
-        program.clear_kernel_ns()
-        calls, elapsed_ns = 0, 0
-        upcoming = cycle(workload.calls)
-        while calls < MIN_CALLS or elapsed_ns < seconds * 1e9:
-            call = next(upcoming)
-            workload.prepare(call)
-            start = time.perf_counter_ns()
-            workload.run(call)
-            elapsed_ns += time.perf_counter_ns() - start
-            calls += 1
-        times = np.asarray(program.kernel_ns(), np.float64) / calls / NS_PER_MS
-    finally:
-        program.kernel_times(False)
-    total = float(times.sum())
+    walls, times = _hooked_calls(workload, seconds)
+    order = np.argsort(walls, kind="stable")
+    middle = order[len(order) // 4 : len(order) - len(order) // 4]
+    mean_ms = times[middle].mean(axis=0) / NS_PER_MS
+    total = float(mean_ms.sum())
     rows = [
         {
             "name": kernel.name,
@@ -55,18 +46,40 @@ def time_kernels(
             "time_ms": float(ms),
             "share": float(ms) / total if total else 0.0,
         }
-        for kernel, ms in zip(kernels, times, strict=True)
+        for kernel, ms in zip(kernels, mean_ms, strict=True)
     ]
     return {
         "status": "measured",
-        "source": "clock hooks around each kernel",
-        "calls": calls,
+        "source": "clock hooks around each kernel, interquartile mean",
+        "calls": len(walls),
         "total_ms": total,
-        "hooked_call_ms": elapsed_ns / calls / NS_PER_MS,
+        "hooked_call_ms": float(walls[middle].mean()) / NS_PER_MS,
         "kernels": rows,
         "layers": _group(rows, lambda row: row["layer"], total),
         "ops": _group(rows, lambda row: row["op"], total),
     }
+
+
+def _hooked_calls(workload: Workload, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+    """Time in ns of whole calls ``[n]`` and of their kernels ``[n, kernels]``."""
+    program = workload.program
+    walls: list[int] = []
+    times: list[np.ndarray] = []
+    program.kernel_times(True)
+    try:
+        end = time.perf_counter() + seconds
+        for call in cycle(workload.calls):
+            if len(walls) >= MAX_CALLS or (len(walls) >= MIN_CALLS and time.perf_counter() > end):
+                break
+            workload.prepare(call)
+            program.clear_kernel_ns()
+            start = time.perf_counter_ns()
+            workload.run(call)
+            walls.append(time.perf_counter_ns() - start)
+            times.append(np.array(program.kernel_ns(), np.float64))
+    finally:
+        program.kernel_times(False)
+    return np.array(walls, np.float64), np.stack(times)
 
 
 def _group(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import millijoule as mj
 from millijoule.energy.meter import COUNTER, Channel, Meter, UnavailableError
 from millijoule.profiling import check, load_profile
+from millijoule.profiling.layers import time_kernels
 from millijoule.profiling.stats import Stability
 
 
@@ -180,3 +182,29 @@ def test_a_trace_needs_layers(plain: mj.Session, tmp_path: Path) -> None:
 def test_bad_arguments(plain: mj.Session, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(mj.UsageError, match=message):
         mj.profile(plain, **{**QUICK, **arguments})
+
+
+def test_interrupted_calls_do_not_count_as_kernel_time() -> None:
+    class Interrupted:
+        """Kernels of 1 and 2 µs; every fifth call takes 1 ms longer."""
+
+        calls = 0
+        kernel_times = staticmethod(lambda on: None)
+        clear_kernel_ns = staticmethod(lambda: None)
+
+        def run(self) -> None:
+            self.calls += 1
+            time.sleep(0.001 if self.calls % 5 == 0 else 0)
+
+        def kernel_ns(self) -> np.ndarray:
+            return np.array([1000, 2000 + (1_000_000 if self.calls % 5 == 0 else 0)])
+
+    program = Interrupted()
+    workload = SimpleNamespace(
+        program=program, calls=[None], prepare=lambda call: None, run=lambda call: program.run()
+    )
+    kernels = tuple(SimpleNamespace(name=n, op="op", layer=n) for n in ("a", "b"))
+    result = time_kernels(workload, kernels, seconds=0.05)  # type: ignore[arg-type]
+    assert [row["time_ms"] for row in result["kernels"]] == [0.001, 0.002]
+    assert result["ops"][0]["share"] == pytest.approx(1.0)
+    assert result["total_ms"] == pytest.approx(0.003)
