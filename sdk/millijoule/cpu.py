@@ -26,6 +26,7 @@ _KERNEL_NAMES = {
         "fma": "fma",
         "bmi": "bmi1",
         "bmi2": "bmi2",
+        "avx512": "avx512vl",  # our own name for the vector unit: F, BW, CD, DQ and VL together
         "avx512f": "avx512f",
         "avx512bw": "avx512bw",
         "avx512cd": "avx512cd",

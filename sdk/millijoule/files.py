@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,25 @@ from typing import BinaryIO
 
 from .errors import UsageError
 
-__all__ = ["atomic_write"]
+__all__ = ["atomic_write", "require_regular"]
+
+
+def require_regular(path: Path) -> int:
+    """Size in bytes of the regular file at ``path``.
+
+    Pipes and devices are refused: reading them may block, or never end.
+
+    Raises:
+        UsageError: there is no such file, or it is something else.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot open {path}: {reason}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"cannot open {path}: it is not a regular file")
+    return status.st_size
 
 
 @contextmanager

@@ -125,6 +125,17 @@ def test_closed_session_says_so(tiny_path: Path) -> None:
         session.run({"x": np.ones((2, 4))})
 
 
+def test_stream_outlives_its_session(tiny_streaming_path: Path) -> None:
+    session = mj.load(tiny_streaming_path)
+    with session.stream() as stream:
+        session.close()
+        x = frames(1, 1)
+        stream.step({"x": x[:, 0]})
+        np.testing.assert_array_equal(stream.flush()[0]["logits"], scale(x[:, 0]))
+    with pytest.raises(mj.UsageError, match="closed"):
+        session.stream()
+
+
 def test_plain_bundle_does_not_stream(plain: mj.Session) -> None:
     with pytest.raises(mj.UsageError, match="--streaming"):
         plain.stream()

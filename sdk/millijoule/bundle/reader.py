@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import BundleError, UsageError
+from ..files import require_regular
 from ..npz import read_npz
 from .archive import MAX_ARCHIVE, Member, read_directory
 from .fields import parse_json
@@ -106,17 +107,17 @@ class Bundle:
 
 
 def _map(path: Path) -> mmap.mmap:
+    if path.is_dir():
+        raise BundleError("is a folder, not a bundle; give the path of a .mjb file")
+    size = require_regular(path)
+    if not 0 < size <= MAX_ARCHIVE:
+        raise BundleError(f"{size} bytes cannot be a bundle (1 to {MAX_ARCHIVE} bytes)")
     try:
         with open(path, "rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if not 0 < size <= MAX_ARCHIVE:
-                raise BundleError(f"{size} bytes cannot be a bundle (1 to {MAX_ARCHIVE} bytes)")
-            return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    except IsADirectoryError:
-        raise BundleError("is a folder, not a bundle; give the path of a .mjb file") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path, a pipe, …
+            return mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:  # ValueError: the file shrank meanwhile
         reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"cannot open {path}: {reason}; give the path of a .mjb file") from error
+        raise UsageError(f"cannot open {path}: {reason}") from error
 
 
 def _read_manifest(data: memoryview, members: dict[str, Member]) -> Manifest:

@@ -36,7 +36,7 @@ class NativeProgram:
         weights = bundle.mmap(manifest.program.weights)
         _check_descriptor(model, manifest)
         self._weights = weights  # keeps the mapping alive
-        self._arena = aligned_empty((max(manifest.arena.bytes, 1),), "uint8")
+        self._arena = _arena(max(manifest.arena.bytes, 1))
         self._context = aligned_empty((lib.mj_context_size(),), "uint8")
         self._ctx = ctypes.c_void_p(self._context.ctypes.data)
         self._input_pointers = (ctypes.c_void_p * max(len(manifest.inputs), 1))()
@@ -170,6 +170,16 @@ class NativeProgram:
             kernel = self._manifest.kernels[failed]
             reason += f" in kernel {kernel.name!r} (layer {kernel.layer!r}, number {failed})"
         raise DeviceError(f"{what}: {reason}")
+
+
+def _arena(size: int) -> np.ndarray:
+    try:
+        return aligned_empty((size,), "uint8")
+    except MemoryError:
+        raise DeviceError(
+            f"the program needs an arena of {size:,} bytes, more than this machine gives; use a"
+            " smaller model or batch"
+        ) from None
 
 
 def _deinit(lib: ctypes.CDLL, context: np.ndarray, *_keep_alive: np.ndarray) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..bundle import Manifest, TensorSpec
 from ..errors import UsageError
+from ..files import require_regular
 from ..npz import MAX_BYTES, read_npy, read_npz
 from ..tensors import run_inputs
 from .text import read_numbers
@@ -39,14 +40,13 @@ def read_inputs(path: str | os.PathLike[str], manifest: Manifest) -> dict[str, n
         raise UsageError(
             f"{location}: unknown kind of input file {location.suffix!r}; use {', '.join(SUFFIXES)}"
         )
+    size = require_regular(location)
+    if size > MAX_BYTES:
+        raise UsageError(f"{location}: {size} bytes; at most {MAX_BYTES} are read")
     try:
-        size = location.stat().st_size
-        if size > MAX_BYTES:
-            raise UsageError(f"{location}: {size} bytes; at most {MAX_BYTES} are read")
         data = location.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"cannot read {location}: {reason}") from error
+    except OSError as error:
+        raise UsageError(f"cannot open {location}: {error.strerror}") from error
     try:
         return reader(data, manifest)
     except (UsageError, ValueError) as error:

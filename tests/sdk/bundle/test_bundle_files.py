@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import stat
 import struct
 import tempfile
@@ -129,6 +130,12 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
 def test_missing_file_is_a_usage_error(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError, match="cannot open"):
         Bundle.open(tmp_path / text)
+
+
+def test_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="not a regular file"):
+        Bundle.open(tmp_path / "pipe")
 
 
 def test_folder_and_empty_file_are_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from fixtures.tiny_model.build import FOLDER, scale
 from millijoule import cpu
 from millijoule.bundle import Bundle, Manifest, write_bundle
 from millijoule.errors import BundleError, DeviceError, MjError, UsageError
-from millijoule.executors import ALIGNMENT, abi, aligned_empty, open_program
+from millijoule.executors import ALIGNMENT, abi, aligned_empty, native, open_program
 from millijoule.executors.native import NativeProgram
 from millijoule.targets import toolchain
 
@@ -224,6 +224,18 @@ def test_architecture(
     monkeypatch.setattr(cpu.struct, "calcsize", lambda _: pointer)
     assert cpu.architecture() == expected
     assert cpu.same_architecture("")
+
+
+def test_arena_beyond_the_memory(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise MemoryError
+
+    bundle = Bundle.open(tiny_path)
+    monkeypatch.setattr(native, "aligned_empty", exhausted)
+    with pytest.raises(DeviceError, match="an arena of 128 bytes"):
+        NativeProgram(bundle, 1)
 
 
 def test_unknown_kind_of_program(tiny_path: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import struct
 import tempfile
 import wave
@@ -206,10 +207,11 @@ def test_malformed_file_gives_one_line(tmp_path: Path, name: str, data: bytes) -
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["missing.npz", "a\0b.npy", "folder.bin"])
+@pytest.mark.parametrize("name", ["missing.npz", "a\0b.npy", "folder.bin", "pipe.txt"])
 def test_unreadable_path(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder.bin").mkdir()
-    with pytest.raises(UsageError, match="cannot read"):
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(UsageError, match="cannot open"):
         read_inputs(tmp_path / name, PLAIN)
 
 

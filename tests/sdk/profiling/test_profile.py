@@ -96,6 +96,12 @@ def test_a_named_meter_is_never_replaced(plain: mj.Session) -> None:
         mj.profile(plain, energy="wattmeter")
 
 
+def test_threads_are_put_back(plain: mj.Session) -> None:
+    data = mj.profile(plain, threads=2, layers=False, **QUICK).to_dict()
+    assert data["conditions"]["threads"] == 2
+    assert plain.threads == 1
+
+
 def test_streaming_profiles_the_step(streaming: mj.Session) -> None:
     data = mj.profile(streaming, **QUICK).to_dict()
     assert data["unit"] == "one step of a stream (one frame), batch 1"
@@ -142,7 +148,7 @@ def test_stable_refuses_an_unstable_machine(
     monkeypatch.setattr("millijoule.profiling.profiler.stability", shaky)
     with pytest.raises(mj.VerificationError, match="not stable after 3 runs: the median drifted"):
         mj.profile(plain, stable=True, **QUICK)
-    assert len(seen) == 3
+    assert len(seen) >= 3
 
 
 def test_json_trace_and_baseline_files(plain: mj.Session, tmp_path: Path) -> None:
