@@ -1,8 +1,8 @@
 """``mj.profile``: one measurement of one program, from conditions to energy.
 
-Order of events: cold start, warm-up, latency (inside the energy window when there is a meter, so
-that both come from the same run), long run if asked for, then kernel times and spike counts, whose
-hooks must not disturb the figures before them.
+Order of events: warm-up and latency (inside the energy window when there is a meter, so that both
+come from the same run), peak memory, cold start, the long run if asked for, and last the kernel
+times and spike counts, whose hooks must not disturb the figures before them.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..bundle import Manifest
-from ..energy import AUTO, TABLES, Figure, Meter, UnavailableError, cost_table, recommended_window_s
+from ..energy import AUTO, TABLES, Figure, Meter, cost_table, recommended_window_s
 from ..errors import UsageError, VerificationError
 from ..executors import open_program
 from .baseline import FORMAT, SCHEMA
 from .conditions import Machine, condition_warnings, record_conditions
-from .energy import choose_meter, estimated_energy, measured_energy, no_energy
-from .latency import CLOCK, cold_start, sustain, time_calls, warm_up
+from .energy import choose_meter, estimated_energy
+from .latency import cold_start, sustain
 from .layers import one_run, time_kernels
 from .memory import memory_figures
 from .operations import count_operations
 from .result import Profile
-from .stats import stability, summarize
+from .timed_run import TimedRun, measure_run
 from .workload import Workload
 
 if TYPE_CHECKING:
@@ -90,71 +90,58 @@ def profile(
     for name in cost_tables:
         cost_table(name)  # an unknown name must not cost a measurement first
     say = progress or (lambda text: None)
-    manifest = session.manifest
-    if threads is not None:
-        session.program.set_threads(threads)
     used_threads = session.threads if threads is None else threads
-    arrays = session.bundle.samples()[0] if inputs is None else inputs
-    workload = Workload(manifest, session.program, arrays)
-    meter, no_meter = choose_meter(energy)
-    conditions = record_conditions(used_threads, command)
+    session.program.set_threads(used_threads)
+    try:
+        arrays = session.bundle.samples()[0] if inputs is None else inputs
+        workload = Workload(session.manifest, session.program, arrays)
+        meter, no_meter = choose_meter(energy)
+        conditions = record_conditions(used_threads, command)
 
-    say("cold start")
-    cold = cold_start(lambda: _first_inference(session, used_threads, workload))
-    say("latency and energy" if meter else "latency")
-    seconds = _window(meter, None if sustained else duration)
-
-    samples = np.empty(0, np.int64)
-
-    def run() -> int:
-        nonlocal samples
-        samples = time_calls(workload, warm_up(workload, warmup), iterations, seconds)
-        return warmup + len(samples)  # the energy window holds the warm-up as well
-
-    for attempt in range(STABLE_ATTEMPTS if stable else 1):
-        if attempt:
-            say(f"latency was not stable, attempt {attempt + 1} of {STABLE_ATTEMPTS}")
-        energy_data = _measure(meter, no_meter, run, idle_seconds)
-        if (steadiness := stability(samples)).stable:
-            break
-    if stable and not steadiness.stable:
-        raise VerificationError(
-            f"[profile] latency is not stable after {STABLE_ATTEMPTS} runs: {steadiness.reason}"
+        say("latency and energy" if meter else "latency")
+        seconds = _window(meter, None if sustained else duration)
+        run = TimedRun(workload, iterations, warmup, seconds)
+        energy_data = measure_run(
+            run, meter, no_meter, idle_seconds, STABLE_ATTEMPTS if stable else 1
         )
-    latency = {
-        "status": "measured",
-        "source": CLOCK,
-        "warmup": warmup,
-        **summarize(samples, percentiles),
-        "stability": steadiness.to_dict(),
-        "samples_ns": samples.tolist(),
-    }
-    if sustained:
-        say("sustained run")
-    long_run = _long_run(workload, duration) if sustained else None
-    if layers:
-        say("kernels, spikes, operations")
-    details = _details(manifest, workload, cost_tables) if layers else _NO_DETAILS
-    session.program.reset()
+        if stable and not run.stability.stable:
+            raise VerificationError(
+                f"[profile] latency is not stable after {STABLE_ATTEMPTS} runs: "
+                f"{run.stability.reason}"
+            )
+        # Before the stages that need memory of their own.
+        memory = _plain(memory_figures(session.manifest))
+        say("cold start")
+        cold = cold_start(lambda: _first_inference(session, used_threads, workload))
+        if sustained:
+            say("sustained run")
+        long_run = _long_run(workload, duration) if sustained else None
+        if layers:
+            say("kernels, spikes, operations")
+        details = _details(session.manifest, workload, cost_tables) if layers else _NO_DETAILS
+    finally:
+        session.program.set_threads(session.threads)
+        session.program.reset()
+    latency = run.latency(percentiles)
     return Profile(
         {
             "format": FORMAT,
             "schema": SCHEMA,
-            "bundle": _describe(manifest),
+            "bundle": _describe(session.manifest),
             "unit": workload.unit,
             "conditions": conditions,
             "latency": latency,
             "cold_start": _plain(cold),
-            "real_time": _real_time(manifest, workload, latency["median_ms"]),
+            "real_time": _real_time(session.manifest, workload, latency["median_ms"]),
             "sustained": long_run,
             "energy": {"measured": energy_data, "estimated": details["estimated"]},
             "layers": details["layers"],
             "run": details["run"],
             "operations": details["operations"],
-            "memory": _plain(memory_figures(manifest)),
+            "memory": memory,
             "warnings": [
                 *condition_warnings(conditions),
-                *([] if steadiness.stable else [f"latency is not stable: {steadiness.reason}"]),
+                *run.warnings(),
                 *energy_data.get("warnings", []),
             ],
         }
@@ -227,19 +214,6 @@ def _first_inference(session: Session, threads: int, workload: Workload) -> Call
             program.close()
 
     return run
-
-
-def _measure(
-    meter: Meter | None, no_meter: str, run: Callable[[], int], idle_seconds: float | None
-) -> dict[str, Any]:
-    """Run, with the energy of the same calls if there is a meter."""
-    if meter is None:
-        run()
-        return no_energy(no_meter)
-    try:
-        return measured_energy(meter, run, idle_seconds)
-    except UnavailableError as error:
-        raise UnavailableError(f"[energy] {meter.name} failed during the run: {error}") from None
 
 
 def _describe(manifest: Manifest) -> dict[str, Any]:

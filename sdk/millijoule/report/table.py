@@ -39,6 +39,9 @@ def _latency(profile: Mapping[str, Any]) -> Table:
     rows = [(name, quantity(value, "ms"), "measured") for name, value in values.items()]
     interval = f"{quantity(low, 'ms')} – {quantity(high, 'ms')}"
     rows.insert(3, ("95 % interval of the median", interval, "measured"))
+    if profile["layers"]:
+        alone = quantity(profile["layers"]["total_ms"], "ms")
+        rows.append(("kernels alone, see below", alone, "measured"))
     cold = profile["cold_start"]
     rows.append(("cold start: load", figure(cold["load_ms"]), "measured"))
     rows.append(("cold start: first inference", figure(cold["first_inference_ms"]), "measured"))

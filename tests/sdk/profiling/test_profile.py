@@ -145,7 +145,7 @@ def test_stable_refuses_an_unstable_machine(
         seen.append(len(samples))
         return Stability(False, 0.5, 0.5, "the median drifted by 50.0% during the run", ())
 
-    monkeypatch.setattr("millijoule.profiling.profiler.stability", shaky)
+    monkeypatch.setattr("millijoule.profiling.timed_run.stability", shaky)
     with pytest.raises(mj.VerificationError, match="not stable after 3 runs: the median drifted"):
         mj.profile(plain, stable=True, **QUICK)
     assert len(seen) >= 3
