@@ -51,7 +51,7 @@ class PlainCell(LegendreMemory):
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """[B, N, inputs] → [B, N, hidden]."""
-        u = F.relu(self.W_u(x))[..., 0]
+        u = F.relu(self.W_u(x)).squeeze(-1)
         return F.relu(self.read_out(u, x, stream))
 
     def read_out(self, u: Tensor, x: Tensor, stream: Stream | None) -> Tensor:
@@ -79,7 +79,7 @@ class SpikingCell(LegendreMemory):
 
     def forward(self, s: Tensor, stream: Stream | None = None) -> Tensor:
         """Spikes [B, N, inputs] → spikes [B, N, hidden]."""
-        u = self.f_u(self.W_u(s), self.bn_u, stream)[..., 0]
+        u = self.f_u(self.W_u(s), self.bn_u, stream).squeeze(-1)
         m = self.f_m(self.remember(u, stream), self.bn_m, stream)
         return self.f_h(self.W_h(torch.cat([m, s], dim=-1)), self.bn_h, stream)
 
@@ -93,5 +93,5 @@ class PixelCell(PlainCell):
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """[B, N, inputs] → spikes [B, N, hidden]."""
-        u = self.f_u(self.W_u(x), None, stream)[..., 0]
+        u = self.f_u(self.W_u(x), None, stream).squeeze(-1)
         return self.f_h(self.read_out(u, x, stream), None, stream)

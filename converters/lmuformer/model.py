@@ -242,13 +242,14 @@ class _Classifier(Temporal):
 
     def step(self, x: Tensor, stream: Stream) -> Tensor:
         """[B, 1, F] → logits [B, classes]: the mean over the steps so far."""
-        logits = self.frame_logits(x, stream)[:, 0]
+        logits = self.frame_logits(x, stream).squeeze(1)
         valid = stream.valid
         total = stream.read("logits.sum", logits.shape, torch.float32) + logits * valid.float()
         steps = stream.read("logits.steps", (1,), torch.int32) + valid
         stream.write("logits.sum", total)
         stream.write("logits.steps", steps)
-        return total / torch.clamp(steps, min=1).float()
+        # not clamp(min=1): TVM imports an open upper bound as an infinite integer
+        return total / torch.maximum(steps, torch.ones_like(steps)).float()
 
 
 class LmuFormer(_Classifier):
@@ -325,8 +326,8 @@ class PixelSpiking(_Classifier):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, N, 1] → logits [B, classes] of the last step."""
-        return self.classifier(self.lmu_fft(x)[:, -1:])[:, 0]
+        return self.classifier(self.lmu_fft(x)[:, -1:]).squeeze(1)
 
     def step(self, x: Tensor, stream: Stream) -> Tensor:
         """[B, 1, 1] → logits [B, classes] of this step."""
-        return self.frame_logits(x, stream)[:, 0]
+        return self.frame_logits(x, stream).squeeze(1)

@@ -118,7 +118,7 @@ def _spread(operand: relax.Expr, result: TensorType) -> str | None:
 def _extend(chain: _Chain, var: relax.Var, call: relax.Expr) -> bool:
     """Take ``call`` into the chain if the epilogue can do it."""
     name, result = _op_name(call), tensor_type(chain.last)
-    if tensor_type(var) != result:
+    if not isinstance(var.ty, relax.TensorType) or tensor_type(var) != result:
         return False
     if name in UNARY:
         chain.steps.append(Step(name))
@@ -161,7 +161,9 @@ def _find_chains(
         # the later of two chains takes the sum: the earlier one's value is ready by then
         for source in reversed(sources):
             if uses[source] == 1 and _extend(open_chains[source], var, value):
-                open_chains[var] = open_chains.pop(source)
+                chain = open_chains[var] = open_chains.pop(source)
+                # the name may be on the bias addition that TVM makes of a linear layer
+                chain.layer = chain.layer or layers.get(var.name, "")
                 inner.add(source)
                 break
     return open_chains, inner

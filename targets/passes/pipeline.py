@@ -27,6 +27,7 @@ def lower_for_cpu(
         transform.CanonicalizeBindings(),
         transform.DeadCodeElimination(),
         channels_last,
+        transform.CanonicalizeBindings(),  # cancelled transposes leave aliases behind
         transform.DeadCodeElimination(),
         lower_dense(target.isa, layers),
         lower_vocabulary(CPU_KERNELS, target.isa),
@@ -38,6 +39,7 @@ def lower_for_cpu(
         transform.FuseOps(),
         transform.FuseTIR(),
         transform.DeadCodeElimination(),
+        transform.RewriteDataflowReshape(),  # a reshape is a view, not a kernel
         transform.ToNonDataflow(),
         transform.RemovePurityChecking(),
         transform.CallTIRRewrite(),
