@@ -100,7 +100,10 @@ def select(source: str, meters: Sequence[Meter] | None = None, *, runs_on: str =
             if result.available:
                 return meter
             refusals.append(f"{meter.name}: {result.reason}")
-    raise UnavailableError("[energy] no meter gives a reading here: " + "; ".join(refusals))
+    raise UnavailableError(
+        "[energy] no meter gives a reading here: " + "; ".join(refusals),
+        "mj doctor prints what helps",
+    )
 
 
 def _named(source: str, candidates: Sequence[Meter]) -> Meter:

@@ -33,6 +33,7 @@ def test_auto_never_takes_a_gpu_meter_for_a_cpu_program(tmp_path: Path) -> None:
         select("auto", list_meters(tmp_path, fake_nvml(GPU)))
     assert isinstance(e.value, DeviceError)
     assert e.value.exit_code == 4
+    assert e.value.remedy == "mj doctor prints what helps"
 
 
 def test_a_named_source_is_taken_or_fails(tmp_path: Path) -> None:
