@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import warnings
 from pathlib import Path
 
 from ..errors import UsageError
@@ -39,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Convert, build, and say what was written."""
     out = _check_out(arguments.out) if arguments.out else None
-    with console.progress() as report, host_side():
+    with console.progress() as report, host_side(), warnings.catch_warnings():
+        # Meant for the developers of torch and TVM; noise around the one line that matters here.
+        warnings.simplefilter("ignore", FutureWarning)
         from ..converters import convert
         from ..targets import build
 
