@@ -74,7 +74,12 @@ def list_models() -> list[dict[str, Any]]:
     from millijoule.converters.lmuformer.hparams import VARIANTS
 
     rows: list[dict[str, Any]] = [
-        {"name": "lmuformer", "kind": "family", "variants": list(VARIANTS), "note": "arXiv 2402.04882"}
+        {
+            "name": "lmuformer",
+            "kind": "family",
+            "variants": list(VARIANTS),
+            "note": "arXiv 2402.04882",
+        }
     ]
     for name, path in zoo_entries().items():
         folder = read_folder(path)

@@ -98,9 +98,7 @@ def load_weights(
     return sorted(set(tensors) - set(own))
 
 
-def _check(
-    key: str, tensor: Tensor, expected: Tensor, where: str, derived: frozenset[str]
-) -> None:
+def _check(key: str, tensor: Tensor, expected: Tensor, where: str, derived: frozenset[str]) -> None:
     if tensor.shape != expected.shape:
         raise ModelError(
             f"[{where}] {key} must have shape {list(expected.shape)}, "

@@ -1,8 +1,8 @@
 """torch.export → Relax, with every vocabulary op kept whole.
 
 Each call of a vocabulary op becomes a call of a private Relax function marked
-``Composite = "mj.<op>"``, whose body calls the op's naive TIR. A target that has a kernel for the op
-replaces the call; any other inlines the body.
+``Composite = "mj.<op>"``, whose body calls the op's naive TIR. A target that has a kernel for the
+op replaces the call; any other inlines the body.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ from millijoule.errors import UnsupportedError
 COMPOSITE_PREFIX = "mj."
 ATTRS_KEY = "mj.attrs"
 LAYER_KEY = "mj.layer"
-_LABELLED = ("linear.default", "convolution.default", "matmul.default", "mm.default", "addmm.default")
+_LABELLED = (
+    "linear.default",
+    "convolution.default",
+    "matmul.default",
+    "mm.default",
+    "addmm.default",
+)
 
 
 def tensor_type(expr: relax.Expr) -> TensorType:

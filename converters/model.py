@@ -29,8 +29,8 @@ class Model:
 
     ``main`` takes ``inputs`` then ``states`` and returns ``outputs`` then the new states.
     ``layers``: Relax variable name → torch module path. ``reference_macs``: dense
-    multiply-accumulates per sample by layer. ``sample_inputs``/``sample_outputs``: what a session is
-    given and must return; ``spikes:<layer>`` outputs are taps and exact.
+    multiply-accumulates per sample by layer. ``sample_inputs``/``sample_outputs``: what a session
+    is given and must return; ``spikes:<layer>`` outputs are taps and exact.
     """
 
     name: str

@@ -19,7 +19,9 @@ MARGIN = 1e-6
 ATTEMPTS = 24
 
 
-def spikes_of(module: nn.Module, run: Callable[[nn.Module], Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+def spikes_of(
+    module: nn.Module, run: Callable[[nn.Module], Tensor]
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Output of ``run(module)`` and the spikes of every layer that emits them, by path."""
     spikes: dict[str, Tensor] = {}
     handles = []

@@ -61,7 +61,9 @@ def read_folder(path: Path) -> Folder:
             raise ModelError(f"[{path.name}/{CONFIG}] is larger than {_MAX_CONFIG_BYTES} bytes")
         config = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ModelError(f"[{path.name}] a model folder must hold {CONFIG}: {error.strerror}") from error
+        raise ModelError(
+            f"[{path.name}] a model folder must hold {CONFIG}: {error.strerror}"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise ModelError(f"[{path.name}/{CONFIG}] is not valid JSON: {error}") from error
     if not isinstance(config, dict):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from millijoule.audio import frontend_from_manifest
 from millijoule.converters.checkpoint import find_weights, load_weights, read_checkpoint
 from millijoule.converters.importer import import_program
 from millijoule.converters.lmuformer import build_module
@@ -19,6 +20,7 @@ from millijoule.converters.samples import random_candidates, robust_sample, spik
 from millijoule.converters.source import Folder
 from millijoule.converters.stream import StreamStep
 from millijoule.errors import UnsupportedError
+from millijoule.inputs.wav import read_wav
 
 # Buffers that follow from the hyper-parameters; fft_H is never needed
 DERIVED = frozenset({"A", "B", "H"})
@@ -29,8 +31,8 @@ def convert_folder(folder: Folder, streaming: bool, batch: int) -> Model:
     """Build the torch module, load the checkpoint, export the program and make a sample."""
     if streaming and folder.variant == "spiking-attention":
         raise UnsupportedError(
-            "[streaming] variant spiking-attention attends over the whole sequence, so no step form "
-            "exists; build it without --streaming, or use spiking-ms"
+            "[streaming] variant spiking-attention attends over the whole sequence, so no step "
+            "form exists; build it without --streaming, or use spiking-ms"
         )
     module = build_module(folder.variant, folder.hparams).eval()
     weights = find_weights(folder.path)
@@ -62,10 +64,9 @@ def _candidates(folder: Folder, batch: int, steps: int, features: int) -> Iterab
     """The recording that the config names as its sample, else (or then) random input."""
     recording = folder.config.get("sample")
     if isinstance(recording, str) and folder.config.get("frontend"):
-        from millijoule.inputs import read_features
-
-        x = torch.from_numpy(read_features(folder.path / recording, folder.config["frontend"]))
-        yield x.reshape(1, steps, features).repeat(batch, 1, 1)
+        waveform, rate = read_wav((folder.path / recording).read_bytes())
+        x = frontend_from_manifest(folder.config["frontend"])(waveform, rate)
+        yield torch.from_numpy(x).reshape(1, steps, features).repeat(batch, 1, 1)
     yield from random_candidates((batch, steps, features))
 
 

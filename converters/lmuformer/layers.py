@@ -6,10 +6,10 @@ made from them in ``forward`` and folded to a constant when a model is converted
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import torch
 from millijoule.converters.ops import lif, pack_params, spike_conv, spike_linear
 from millijoule.converters.stream import Stream, Temporal
 
@@ -25,7 +25,8 @@ class BatchNorm(nn.BatchNorm1d):
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """(scale, shift) of the inference form ``scale·x + shift``."""
-        assert self.running_mean is not None and self.running_var is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
         scale = self.weight * torch.rsqrt(self.running_var + self.eps)
         return scale, self.bias - self.running_mean * scale
 
@@ -46,7 +47,9 @@ class Lif(Temporal):
         super().__init__()
         self.threshold, self.gain = threshold, gain
 
-    def forward(self, x: Tensor, bn: BatchNorm | None = None, stream: Stream | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, bn: BatchNorm | None = None, stream: Stream | None = None
+    ) -> Tensor:
         """[B, N, C] currents → [B, N, C] spikes: uint8, or float32 while training."""
         batch, _, channels = x.shape
         scale: Tensor | float = self.gain

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import torch
 from millijoule.converters.lmuformer.layers import BatchNorm, Lif, SpikeLinear
 from millijoule.converters.ops import lmu_memory, lmu_step
 from millijoule.converters.ops.lmu_memory import impulse_response, legendre_delay
@@ -33,9 +33,7 @@ class LegendreMemory(Temporal):
         history = stream.read(names[0], (batch, self.seq_len), u.dtype)
         m = stream.read(names[1], (batch, self.order), torch.float32)
         t = stream.read(names[2], (1,), torch.int32)
-        out, *states = lmu_step(
-            u, self.H.T, self.A.T, self.B[:, 0], history, m, t, stream.valid
-        )
+        out, *states = lmu_step(u, self.H.T, self.A.T, self.B[:, 0], history, m, t, stream.valid)
         for name, state in zip(names, states, strict=True):
             stream.write(name, state)
         return out

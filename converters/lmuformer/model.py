@@ -1,15 +1,15 @@
 """LMUFormer: plain, spiking-ms, spiking, spiking-attention, and the two psMNIST models.
 
-Source: "LMUFormer: Low Complexity Yet Powerful Spiking Model With Legendre Memory Units", ICLR 2024,
-arXiv 2402.04882. Attribute names are the authors' state_dict keys.
+Source: "LMUFormer: Low Complexity Yet Powerful Spiking Model With Legendre Memory Units", ICLR
+2024, arXiv 2402.04882. Attribute names are the authors' state_dict keys.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import torch
 from millijoule.converters.lmuformer.hparams import Hparams, PixelHparams
 from millijoule.converters.lmuformer.layers import (
     BatchNorm,
@@ -202,9 +202,15 @@ class SpikeCountMlp(nn.Module):
 
     def __init__(self, hp: Hparams) -> None:
         super().__init__()
-        self.fc1_conv, self.fc1_bn = PointConv(hp.dim, hp.hidden, spikes="counts"), BatchNorm(hp.hidden)
+        self.fc1_conv, self.fc1_bn = (
+            PointConv(hp.dim, hp.hidden, spikes="counts"),
+            BatchNorm(hp.hidden),
+        )
         self.fc1_lif = Lif()
-        self.fc2_conv, self.fc2_bn = PointConv(hp.hidden, hp.dim, spikes="binary"), BatchNorm(hp.dim)
+        self.fc2_conv, self.fc2_bn = (
+            PointConv(hp.hidden, hp.dim, spikes="binary"),
+            BatchNorm(hp.dim),
+        )
         self.fc2_lif = Lif()
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:

@@ -32,19 +32,18 @@ def kernel(
     name: str, operands: Sequence[TensorType], results: Sequence[TensorType]
 ) -> Iterator[Kernel]:
     """Open a kernel named ``name``; its buffers are the operands followed by the results."""
-    with IRBuilder() as builder:
-        with T.prim_func(private=True, s_tir=True):
-            T.func_name(name)
-            T.func_attr({"op_pattern": OPAQUE_PATTERN, "tirx.noalias": True})
-            buffers = [
-                T.arg(f"{'a' if i < len(operands) else 'r'}{i}", T.buffer(t.shape, t.dtype))
-                for i, t in enumerate([*operands, *results])
-            ]
-            built = Kernel(buffers)
-            with T.sblock("root"), T.sblock(name):
-                T.reads(*[_whole(b) for b in buffers[: len(operands)]])
-                T.writes(*[_whole(b) for b in buffers[len(operands) :]])
-                yield built
+    with IRBuilder() as builder, T.prim_func(private=True, s_tir=True):
+        T.func_name(name)
+        T.func_attr({"op_pattern": OPAQUE_PATTERN, "tirx.noalias": True})
+        buffers = [
+            T.arg(f"{'a' if i < len(operands) else 'r'}{i}", T.buffer(t.shape, t.dtype))
+            for i, t in enumerate([*operands, *results])
+        ]
+        built = Kernel(buffers)
+        with T.sblock("root"), T.sblock(name):
+            T.reads(*[_whole(b) for b in buffers[: len(operands)]])
+            T.writes(*[_whole(b) for b in buffers[len(operands) :]])
+            yield built
     built.func = builder.get()
 
 

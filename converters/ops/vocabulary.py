@@ -1,8 +1,8 @@
 """What every vocabulary op consists of, and the table of all of them.
 
-An op is one folder here: its equation (docstring), a NumPy reference, a torch custom op (eager form,
-fake kernel, gradient) and its Relax form: one naive TIR function that *is* the op's meaning. Targets
-add scheduled kernels of the same signature in ``targets/kernels/<op>``; a target without one runs
+An op is one folder here: its equation (docstring), a NumPy reference, a torch custom op (eager
+form, fake kernel, gradient) and its Relax form: one naive TIR function that *is* the op's meaning.
+Targets add scheduled kernels of the same signature in ``targets/kernels/<op>``; a target without one runs
 the naive function.
 """
 

@@ -20,8 +20,8 @@ threshold, reset, synapse; ``state [B, S, C]`` float32 (S=1: v; S=2: v, i); ``va
 Results: ``spikes [B, N, C]`` uint8 (or float32, for training), ``state' [B, S, C]``.
 
 Sources: Fang et al. 2021 (spikingjelly, multi-step LIF with decayed input, hard reset), used by
-LMUFormer (arXiv 2402.04882); Eshraghian et al. 2023 (snnTorch Leaky, Synaptic); Pedersen et al. 2024
-(NIR LIF, CubaLIF, IF).
+LMUFormer (arXiv 2402.04882); Eshraghian et al. 2023 (snnTorch Leaky, Synaptic); Pedersen et al.
+2024 (NIR LIF, CubaLIF, IF).
 """
 
 from millijoule.converters.ops.lif.op import LIF

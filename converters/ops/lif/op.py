@@ -71,7 +71,9 @@ def _naive(attrs: Attrs, operands: Sequence[TensorType]) -> Any:
                         tir.store(state, [b, 1, c], synapse * state[b, 1, c] + z[0])
                         tir.store(z, [0], state[b, 1, c])
                     tir.store(u, [0], charged(state[b, 0, c], z[0], decay, threshold, rule, zero))
-                    tir.store(spikes, [b, t, c], T.cast(fires(u[0], threshold, rule), attrs["dtype"]))
+                    tir.store(
+                        spikes, [b, t, c], T.cast(fires(u[0], threshold, rule), attrs["dtype"])
+                    )
                     tir.store(state, [b, 0, c], after_reset(u[0], threshold, reset, rule, zero))
 
                 if valid is None:
@@ -93,6 +95,4 @@ def _counts(attrs: Attrs, operands: Sequence[TensorType]) -> OpCounts:
     return OpCounts(multiplies=neurons * (2 + synapse), adds=neurons * (1 + charge_adds + synapse))
 
 
-LIF = register(
-    VocabularyOp("lif", (*RULE_NAMES, "dtype"), _results, _naive, _counts, tap="spikes")
-)
+LIF = register(VocabularyOp("lif", (*RULE_NAMES, "dtype"), _results, _naive, _counts, tap="spikes"))

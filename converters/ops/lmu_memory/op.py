@@ -35,9 +35,7 @@ def _memory_counts(attrs: Attrs, operands: Sequence[TensorType]) -> OpCounts:
     if u.dtype != "uint8":
         return OpCounts(multiplies=terms, adds=terms)
     # a spike at step s is added to the N−s steps from s on: (N+1)/2 on average
-    return OpCounts(
-        adds=terms, spike_operand=0, adds_per_spike=impulse.shape[1] * (steps + 1) / 2
-    )
+    return OpCounts(adds=terms, spike_operand=0, adds_per_spike=impulse.shape[1] * (steps + 1) / 2)
 
 
 LMU_MEMORY = register(
@@ -67,10 +65,9 @@ def _step_naive(attrs: Attrs, operands: Sequence[TensorType]) -> Any:
                     with T.Then():
                         tir.store(m, [b, i], T.float32(0))
                         with T.If(now < length):
-                            with T.Then():
-                                with T.serial(0, now + 1) as s:
-                                    term = T.cast(history[b, s], "float32") * impulse[now - s, i]
-                                    tir.store(m, [b, i], m[b, i] + term)
+                            with T.Then(), T.serial(0, now + 1) as s:
+                                term = T.cast(history[b, s], "float32") * impulse[now - s, i]
+                                tir.store(m, [b, i], m[b, i] + term)
                             with T.Else():
                                 with T.serial(0, order) as j:
                                     tir.store(m, [b, i], m[b, i] + m_in[b, j] * a_t[j, i])

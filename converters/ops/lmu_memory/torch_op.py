@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 
-
 @torch.library.custom_op("mj::lmu_memory", mutates_args=())
 def lmu_memory_op(u: Tensor, impulse: Tensor) -> Tensor:
     """m [B, N, M]: causal convolution of u [B, N] with impulse [L, M], by FFT."""
@@ -74,7 +73,7 @@ def _(u, impulse, a_transposed, b, history, m, t, valid):  # type: ignore[no-unt
 
 
 def lmu_memory(u: Tensor, impulse: Tensor) -> Tensor:
-    """Memory of a whole sequence: u [B, N] (uint8 spikes or float32), impulse [L, M] → [B, N, M]."""
+    """Memory of a sequence: u [B, N] (uint8 spikes or float32), impulse [L, M] → [B, N, M]."""
     return lmu_memory_op(u, impulse)
 
 

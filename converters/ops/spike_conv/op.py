@@ -46,6 +46,4 @@ def _counts(attrs: Attrs, operands: Sequence[TensorType]) -> OpCounts:
     )
 
 
-SPIKE_CONV = register(
-    VocabularyOp("spike_conv", ("padding", "binary"), _results, _naive, _counts)
-)
+SPIKE_CONV = register(VocabularyOp("spike_conv", ("padding", "binary"), _results, _naive, _counts))
