@@ -6,7 +6,8 @@ the new one. `StreamStep` wraps a model so that the states are ordinary inputs a
 
 A convolution of width 3 centred on a step must wait for the step after it, so each one delays the
 stream by a step. `Stream.valid` says whether the step that the current layer works on is a real
-one: not while the delay line fills at the start, and not the zeros fed to each convolution at the end.
+one: not while the delay line fills at the start, and not the zeros fed to each convolution at the
+end.
 """
 
 from __future__ import annotations

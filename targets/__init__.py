@@ -27,7 +27,7 @@ def build(
     dtype: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Bundle:
-    """Compile ``model`` and write the bundle ``out`` (default ``<model name>.mjb``); returns it open.
+    """Compile ``model``, write the bundle ``out`` (default ``<model name>.mjb``); return it open.
 
     Args:
         model: from `millijoule.convert`.

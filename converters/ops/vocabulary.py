@@ -2,8 +2,8 @@
 
 An op is one folder here: its equation (docstring), a NumPy reference, a torch custom op (eager
 form, fake kernel, gradient) and its Relax form: one naive TIR function that *is* the op's meaning.
-Targets add scheduled kernels of the same signature in ``targets/kernels/<op>``; a target without one runs
-the naive function.
+Targets add scheduled kernels of the same signature in ``targets/kernels/<op>``; a target without
+one runs the naive function.
 """
 
 from __future__ import annotations

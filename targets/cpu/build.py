@@ -66,9 +66,7 @@ def build_cpu(
     return Bundle.open(out)
 
 
-def _manifest(
-    model: Model, target: Target, plan: Plan, memory: Memory, threads: int
-) -> Manifest:
+def _manifest(model: Model, target: Target, plan: Plan, memory: Memory, threads: int) -> Manifest:
     streaming = None
     if model.streaming is not None:
         streaming = Streaming(
@@ -113,4 +111,3 @@ def _manifest(
         toolchain=versions.toolchain(),
         tolerance=dict(model.tolerance),
     )
-

@@ -55,8 +55,8 @@ def _plain_c_abi(mod: tvm.IRModule, _: Any) -> tvm.IRModule:
 class _WorkspaceRecorder:
     """Adds up, per function, the workspace that lowered code asks for; keeps the largest sum.
 
-    Workspace is asked for by constant sizes only, one after another, so the sum is an upper bound of
-    what is held at once.
+    Workspace is asked for by constant sizes only, one after another, so the sum is an upper bound
+    of what is held at once.
     """
 
     active: _WorkspaceRecorder | None = None

@@ -1,4 +1,4 @@
-"""A `Plan` → the kernel list of the manifest: arithmetic, traffic, and where outputs can be read."""
+"""A `Plan` → the kernel list of the manifest: arithmetic, traffic, where outputs can be read."""
 
 from __future__ import annotations
 
@@ -93,12 +93,16 @@ def _output_names(plan: Plan) -> dict[tuple[int, int], str]:
     for place, name in wanted.items():
         if _ref(plan, place).space == "arena":
             names.setdefault(place, name)
+    _number_repeats(names)
+    return names
+
+
+def _number_repeats(names: dict[tuple[int, int], str]) -> None:
     counts: Counter[str] = Counter()
     for place in sorted(names):
         counts[names[place]] += 1
         if counts[names[place]] > 1:
             names[place] = f"{names[place]}#{counts[names[place]]}"
-    return names
 
 
 def _ref(plan: Plan, place: tuple[int, int]) -> Ref:

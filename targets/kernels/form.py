@@ -13,7 +13,7 @@ from millijoule.targets.target import Isa
 
 @dataclass(frozen=True)
 class KernelForm:
-    """``func`` takes operands, results, then ``scratch`` buffers, which the memory plan provides."""
+    """``func`` takes operands, results, then ``scratch`` buffers, which the plan provides."""
 
     func: Any
     scratch: tuple[TensorType, ...] = ()

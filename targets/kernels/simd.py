@@ -74,9 +74,7 @@ class Accumulators:
 
     def set(self, row: int, vector: tuple[int, int], value: Any) -> None:
         """Assign one vector."""
-        T.buffer_store(
-            self._buffer, value, [lanes_at(row * self.width + vector[0], vector[1])]
-        )
+        T.buffer_store(self._buffer, value, [lanes_at(row * self.width + vector[0], vector[1])])
 
     def fill(self, value: Callable[[int, tuple[int, int]], Any]) -> None:
         """Assign every vector ``value(row, vector)``."""

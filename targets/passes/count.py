@@ -37,7 +37,7 @@ def _extent(extent: Any) -> int:
 
 
 def _children(node: Any) -> list[Any]:
-    """Sub-statements and value operands, leaving out indices and the initialisation of reductions."""
+    """Sub-statements and value operands, without indices and the initialisation of reductions."""
     if isinstance(node, tirx.SeqStmt):
         return list(node.seq)
     if isinstance(node, s_tir.SBlockRealize):

@@ -39,9 +39,7 @@ class _ChannelsLast(PyExprMutator):
         )
         # the variable's name says which layer it is: keep it on the convolution
         named = self.builder_.emit(y, binding.var.name)
-        self.set_var_remap(
-            binding.var, self.builder_.emit(relax.op.permute_dims(named, _SWAP))
-        )
+        self.set_var_remap(binding.var, self.builder_.emit(relax.op.permute_dims(named, _SWAP)))
 
 
 @mutator

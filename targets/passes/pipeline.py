@@ -15,9 +15,7 @@ from millijoule.targets.passes.vocabulary import lower_vocabulary
 from millijoule.targets.target import Target
 
 
-def lower_for_cpu(
-    module: tvm.IRModule, target: Target, layers: Mapping[str, str]
-) -> tvm.IRModule:
+def lower_for_cpu(module: tvm.IRModule, target: Target, layers: Mapping[str, str]) -> tvm.IRModule:
     """Relax module of whole operators → kernels and planned memory, ready for `cpu.plan`.
 
     ``layers`` names the torch module behind a Relax variable (see `converters.importer`).

@@ -9,8 +9,7 @@ import torch
 def legendre_delay(order: int, theta: float) -> tuple[np.ndarray, np.ndarray]:
     """Zero-order hold (dt = 1) of the delay of ``theta`` steps: A [order, order], B [order].
 
-    In float64.
-    R_i = (2i+1)/θ;  A_ij = R_i·(−1 if i<j else (−1)^(i−j+1));  B_i = R_i·(−1)^i.
+    In float64: R_i = (2i+1)/θ;  A_ij = R_i·(−1 if i<j else (−1)^(i−j+1));  B_i = R_i·(−1)^i.
     """
     i = np.arange(order)
     rate = (2 * i + 1) / theta

@@ -6,9 +6,9 @@ A linear layer has one tap. Channels-last rows of neighbouring steps lie side by
 convolution needs no im2col: only its zero padding is copied, into planned scratch memory.
 
 Weights are packed at build time as [N/NR, K, NR] (`pack_weights`): one tile reads them as one
-contiguous stream. A tile holds MR×NR results in registers, for every k loads NR/lanes vectors of w and
-MR broadcast values of x, and does MR·NR/lanes multiply-adds. Floor: multiply-adds over the FMA peak
-for many rows (MR ≥ 4); bytes of the weights over cache bandwidth for one row.
+contiguous stream. A tile holds MR×NR results in registers, for every k loads NR/lanes vectors of w
+and MR broadcast values of x, and does MR·NR/lanes multiply-adds. Floor: multiply-adds over the FMA
+peak for many rows (MR ≥ 4); bytes of the weights over cache bandwidth for one row.
 
 Every result is one chain of multiply-adds in ascending k, whatever the tile, so a stream (one row)
 and a whole sequence give the same bits.
@@ -95,9 +95,7 @@ def gemm_f32(
 ) -> KernelForm:
     """Kernel over (x, packed weights, epilogue operands…) → y; x and y of any rank, row-major."""
     tile = choose_tile(shape, isa)
-    padded = TensorType(
-        (shape.batch, shape.steps + 2 * shape.padding, shape.channels), "float32"
-    )
+    padded = TensorType((shape.batch, shape.steps + 2 * shape.padding, shape.channels), "float32")
     scratch = (padded,) if shape.padding else ()
     name = f"gemm_f32_{tile.rows}x{tile.columns}_{isa.name}"
     with tir.kernel(name, [x_type, packed, *extra], [result, *scratch]) as k:

@@ -99,4 +99,3 @@ def _step(
     spike = T.cast(fires(u, threshold, rule), dtype if lanes == 1 else f"{dtype}x{lanes}")
     simd.save(k.spikes, [b, t], column, lanes, spike)
     state.set(0, vec, after_reset(u, threshold, reset, rule, zero))
-

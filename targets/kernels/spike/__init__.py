@@ -2,8 +2,8 @@
 
 A row of spikes is first compacted into a list of active inputs, then for a block of output columns,
 held in registers, one weight row per list entry is added. Floor: the bytes of the active weight
-rows over the bandwidth of whichever cache holds them (L3 for a paper-size model, ~60 GB/s here), and
-one vector load-add per row and vector.
+rows over the bandwidth of whichever cache holds them (L3 for a paper-size model, ~60 GB/s here),
+and one vector load-add per row and vector.
 
 Sums run in ascending order of tap and input, the same for a whole sequence and for a stream, so
 both give the same bits.
@@ -81,9 +81,7 @@ def spike_conv_f32(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> Ke
             _add_rows(
                 acc,
                 events,
-                lambda i, vec: simd.load(
-                    w, [i // channels, i % channels], start + vec[0], vec[1]
-                ),
+                lambda i, vec: simd.load(w, [i // channels, i % channels], start + vec[0], vec[1]),
             )
             for vec in acc.vectors:
                 simd.save(y, [b, t], start + vec[0], vec[1], acc.get(0, vec))
