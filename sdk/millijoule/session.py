@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ class Session:
             axes = self._result_axes(taps)
             if rows != self.manifest.batch:
                 _require_batch_axes(axes, self.manifest.batch)
-            run = self._run_once if self._stepper is None else self._run_sequence
+            run = partial(_run_sequence, self._stepper) if self._stepper else self._run_once
             parts = [run(chunk, taps) for chunk in self._chunks(arrays, rows)]
             return {name: _join([part[name] for part in parts], axes[name], rows) for name in axes}
 
@@ -171,20 +172,22 @@ class Session:
         self.program.run(arrays, list(results.values()))
         return results
 
-    def _run_sequence(self, arrays: list[np.ndarray], taps: Sequence[str]) -> dict[str, np.ndarray]:
-        """One sequence [B, N, F…] from the initial states to the flushed end."""
-        assert self._stepper is not None  # run() checked; tells the type checker
-        stepper, frames = self._stepper, arrays[0]
-        stepper.check_length(frames.shape[1])
-        stepper.reset()
-        steps = [stepper.step(frames[:, index], taps) for index in range(frames.shape[1])]
-        steps += [stepper.step(None, taps) for _ in range(stepper.streaming.delay)]
-        answers = [outputs for outputs, _ in steps[stepper.streaming.delay :]]
-        return {
-            **answers[-1],
-            **{f"all_seq_{name}": np.stack([a[name] for a in answers]) for name in answers[-1]},
-            **{name: np.stack([tapped[name] for _, tapped in steps]) for name in taps},
-        }
+
+def _run_sequence(
+    stepper: Stepper, arrays: list[np.ndarray], taps: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """One sequence [B, N, F…] from the initial states to the flushed end."""
+    frames = arrays[0]
+    stepper.check_length(frames.shape[1])
+    stepper.reset()
+    steps = [stepper.step(frames[:, index], taps) for index in range(frames.shape[1])]
+    steps += [stepper.step(None, taps) for _ in range(stepper.streaming.delay)]
+    answers = [outputs for outputs, _ in steps[stepper.streaming.delay :]]
+    return {
+        **answers[-1],
+        **{f"all_seq_{name}": np.stack([a[name] for a in answers]) for name in answers[-1]},
+        **{name: np.stack([tapped[name] for _, tapped in steps]) for name in taps},
+    }
 
 
 def _shifted(axis: int | None) -> int | None:
