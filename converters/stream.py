@@ -103,7 +103,7 @@ class StreamStep(nn.Module):
         self.model, self.delay = model, delay
         recorder = Stream(torch.ones(1, dtype=torch.int32), None, delay)
         with torch.no_grad():
-            model.step(torch.zeros(batch, 1, features), recorder)  # type: ignore[operator]
+            model.step(torch.zeros(batch, 1, features), recorder)
         if recorder.depth != delay:
             raise ValueError(f"the model delays by {recorder.depth} steps, but declares {delay}")
         self.states = tuple(
@@ -119,5 +119,5 @@ class StreamStep(nn.Module):
         """One step; see the class docstring."""
         values = {spec.name: value for spec, value in zip(self.states, states, strict=True)}
         stream = Stream(valid, values, self.delay)
-        logits = self.model.step(x.unsqueeze(1), stream)  # type: ignore[operator]
+        logits = self.model.step(x.unsqueeze(1), stream)
         return (logits, *(stream.written[spec.name] for spec in self.states))

@@ -57,7 +57,7 @@ def convert_folder(folder: Folder, streaming: bool, batch: int) -> Model:
 
 
 def _size(module: nn.Module) -> tuple[int, int]:
-    return module.features, module.seq_len  # type: ignore[return-value]
+    return module.features, module.seq_len
 
 
 def _candidates(folder: Folder, batch: int, steps: int, features: int) -> Iterable[Tensor]:
@@ -80,7 +80,7 @@ def _reference_macs(module: nn.Module) -> dict[str, int]:
 
 
 def _delay(module: nn.Module) -> int:
-    return module.delay  # type: ignore[return-value]
+    return module.delay
 
 
 def _sequence(module: nn.Module, x: Tensor, common: dict[str, Any]) -> Model:
@@ -124,7 +124,7 @@ def _streaming(module: nn.Module, x: Tensor, common: dict[str, Any]) -> Model:
 
 def prefix_logits(module: nn.Module, x: Tensor) -> np.ndarray:
     """What a stream must return, from the parallel form: [N, B, classes]."""
-    frames = module.frame_logits(x, None)  # type: ignore[operator]
+    frames = module.frame_logits(x, None)
     if getattr(module, "last_only", False):
         return frames.transpose(0, 1).numpy()
     count = torch.arange(1, x.shape[1] + 1, dtype=torch.float64)[None, :, None]

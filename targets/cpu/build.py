@@ -56,7 +56,7 @@ def build_cpu(
             folder / "libmodel.so",
         )
         progress("writing")
-        files = {
+        files: dict[str, bytes | Path] = {
             LIBRARY: library,
             WEIGHTS: bytes(plan.weights),
             SAMPLE_INPUTS: npz_bytes(model.sample_inputs),

@@ -85,7 +85,8 @@ class Accumulators:
 
 def load(buffer: Any, index: Sequence[Any], start: Any, lanes: int) -> Any:
     """``buffer[*index, start : start + lanes]``."""
-    return buffer[(*index, lanes_at(start, lanes))]
+    where = (*index, lanes_at(start, lanes))
+    return buffer[where]
 
 
 def save(buffer: Any, index: Sequence[Any], start: Any, lanes: int, value: Any) -> None:

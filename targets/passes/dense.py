@@ -96,7 +96,8 @@ def _match_root(
     if str(attrs.data_layout) != "NWC" or not plain or padding[0] != padding[-1]:
         return None
     outputs, channels, taps = w.shape  # OIW
-    shape = GemmShape(*dims, outputs=outputs, taps=taps, padding=padding[0])
+    batch, steps, _ = dims
+    shape = GemmShape(batch, steps, channels, outputs, taps, padding[0])
     flat = np.ascontiguousarray(w.transpose(2, 1, 0)).reshape(taps * channels, outputs)
     return _Chain(x, flat, shape, layer, var)
 

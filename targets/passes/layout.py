@@ -69,7 +69,7 @@ def _is_op(expr: relax.Expr | None, name: str) -> bool:
 
 def _axes(expr: relax.Expr | None) -> Sequence[int] | None:
     """Axes of a ``permute_dims`` call, else None."""
-    if not _is_op(expr, "relax.permute_dims"):
+    if expr is None or not _is_op(expr, "relax.permute_dims"):
         return None
     axes = expr.attrs.axes
     rank = len(expr.args[0].ty.shape)

@@ -26,6 +26,7 @@ LMUFormer (arXiv 2402.04882); Eshraghian et al. 2023 (snnTorch Leaky, Synaptic);
 
 from millijoule.converters.ops.lif.op import LIF
 from millijoule.converters.ops.lif.reference import lif_reference
-from millijoule.converters.ops.lif.torch_op import LifRule, lif, pack_params
+from millijoule.converters.ops.lif.rule import LifRule
+from millijoule.converters.ops.lif.torch_op import lif, pack_params
 
 __all__ = ["LIF", "LifRule", "lif", "lif_reference", "pack_params"]

@@ -95,16 +95,17 @@ def gemm_f32(
 ) -> KernelForm:
     """Kernel over (x, packed weights, epilogue operands…) → y; x and y of any rank, row-major."""
     tile = choose_tile(shape, isa)
-    padded = TensorType((shape.batch, shape.steps + 2 * shape.padding, shape.channels), "float32")
-    scratch = (padded,) if shape.padding else ()
+    padded = (shape.batch, shape.steps + 2 * shape.padding, shape.channels)
+    scratch = (TensorType(padded, "float32"),) if shape.padding else ()
     name = f"gemm_f32_{tile.rows}x{tile.columns}_{isa.name}"
     with tir.kernel(name, [x_type, packed, *extra], [result, *scratch]) as k:
         x, w = k.buffers[:2]
         y = k.buffers[2 + len(extra)]
         source = _View(x, (shape.batch, shape.steps, shape.channels))
         if shape.padding:
-            _copy_padded(source, k.buffers[-1], shape, isa)
-            source = _View(k.buffers[-1], padded.shape)
+            target = _View(k.buffers[-1], padded)
+            _copy_padded(source, target, shape, isa)
+            source = target
         writer = _Writer(
             _View(y, (shape.batch, shape.out_steps, shape.outputs)),
             [_View(b, (shape.batch, shape.out_steps, shape.outputs)) for b in k.buffers[2:]],
@@ -176,9 +177,8 @@ class _Writer:
         self._y.save(b, t, column, lanes, apply(self._steps, value, lanes, operand))
 
 
-def _copy_padded(source: _View, target: Any, shape: GemmShape, isa: Isa) -> None:
+def _copy_padded(source: _View, destination: _View, shape: GemmShape, isa: Isa) -> None:
     """Copy x between two borders of zero steps."""
-    destination = _View(target, tuple(int(d) for d in target.shape))  # type: ignore[arg-type]
     with T.serial(0, shape.batch) as b:
 
         def border(t: Any) -> None:

@@ -31,12 +31,12 @@ def lmu_memory_f32(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> Ke
     with tir.kernel(f"lmu_memory_{suffix}_f32_{isa.name}", operands, [*results, *scratch]) as k:
         u, impulse, m = k.buffers[:3]
         with T.serial(0, batch) as b:
-            events = EventList(k.buffers[3:], 0, binary=True) if binary else None
+            events = EventList(k.buffers[3:], 0, True, isa) if binary else None
             if events:
                 events.clear()
             with T.serial(0, steps) as t:
                 if events:
-                    events.append(lambda _: u[b, t], 1, base=t)
+                    events.append(lambda i, lanes: u[b, t], 1, base=t)
                 _finite_form(
                     order,
                     isa,
@@ -75,9 +75,11 @@ def lmu_step_f32(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> Kern
                         tir.store(history, [b, now], u[b, 0])
                         events = None
                         if binary:
-                            events = EventList(k.buffers[12:], 0, binary=True)
+                            events = EventList(k.buffers[12:], 0, True, isa)
                             events.clear()
-                            events.append(lambda s: history[b, s], length, base=0)
+                            events.append(
+                                lambda s, lanes: simd.load(history, [b], s, lanes), length, base=0
+                            )
                         _finite_form(
                             order,
                             isa,

@@ -38,7 +38,7 @@ def spike_linear_f32(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> 
         s, w, bias, y = buffers
         b, t = row // steps, row % steps
         events.clear()
-        events.append(lambda i: s[b, t, i], inputs, base=0)
+        events.append(lambda i, lanes: simd.load(s, [b, t], i, lanes), inputs, base=0)
 
         def columns(start: Any, width: int) -> None:
             acc = simd.Accumulators(1, width, isa.lanes)
@@ -67,7 +67,11 @@ def spike_conv_f32(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> Ke
             source = t + (tap - padding)
 
             def append(tap: int = tap, source: Any = source) -> None:
-                events.append(lambda i: s[b, source, i], channels, base=tap * channels)
+                events.append(
+                    lambda i, lanes: simd.load(s, [b, source], i, lanes),
+                    channels,
+                    base=tap * channels,
+                )
 
             if padding == 0:
                 append()
@@ -131,7 +135,7 @@ def _by_rows(
             row = chunk * per_chunk + i
 
             def work() -> None:
-                layer(buffers, row, EventList(k.buffers[len(operands) + 1 :], chunk, binary))
+                layer(buffers, row, EventList(k.buffers[len(operands) + 1 :], chunk, binary, isa))
 
             if rows % chunks:
                 with T.If(row < rows), T.Then():
