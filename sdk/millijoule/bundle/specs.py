@@ -125,7 +125,9 @@ class KernelOutput:
 def _batch_axis(fields: Fields, rank: int, default: int | None) -> int | None:
     """The optional ``batch_axis`` of a tensor; null says that there is none."""
     if fields.has("batch_axis"):
-        return fields.integer("batch_axis", 0, max(rank - 1, 0))
+        if rank == 0:
+            fields.fail("batch_axis", "null for a scalar")
+        return fields.integer("batch_axis", 0, rank - 1)
     return None if fields.present("batch_axis") or rank == 0 else default
 
 

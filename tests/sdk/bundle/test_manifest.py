@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.manifests import small_manifest
@@ -81,6 +81,7 @@ BROKEN = [
     (put(*X, "shape", value=[1] * 9), "manifest.io.inputs[0].shape"),
     (put(*X, "shape", value=4), "manifest.io.inputs[0].shape"),
     (put(*X, "batch_axis", value=2), "manifest.io.inputs[0].batch_axis"),
+    (put(*X, "shape", value=[]), "manifest.io.inputs[0].batch_axis"),
     (put(*X, "shape", value=[3, 4]), "manifest.io"),
     (put(*X, "name", value="valid"), "manifest.io.inputs"),
     (put("io", "outputs", value=[]), "manifest.io.outputs"),
@@ -171,12 +172,15 @@ json_values = st.recursive(
     | st.integers()
     | st.floats()
     | st.text(max_size=8)
-    | st.sampled_from([0, -1, 1 << 31, 1 << 63, 1 << 200, "float32", "../x"]),
+    | st.sampled_from([0, -1, 1 << 31, 1 << 63, 1 << 200, "float32", "../x"])
+    | st.builds(list)
+    | st.builds(dict),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
     max_leaves=4,
 )
 
 
+@settings(max_examples=200)
 @given(st.data())
 def test_mutated_manifest_opens_or_says_why(data: st.DataObject) -> None:
     value = document()
