@@ -1,1 +1,1 @@
-"""kws-digits: a spiking LMUFormer for the ten spoken English digits; see README.md beside this file."""
+"""kws-digits: a spiking LMUFormer for the ten spoken English digits; README.md is its card."""

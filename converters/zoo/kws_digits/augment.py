@@ -1,7 +1,7 @@
 """From a trimmed word to a second of sound: rooms, channels, noise, levels and positions.
 
-Everything takes and gives float64 waveforms at 16 kHz. Randomness comes from the generator passed in, so a
-seed fixes the result.
+Everything takes and gives float64 waveforms at 16 kHz. Randomness comes from the generator passed
+in, so a seed fixes the result.
 """
 
 from __future__ import annotations
@@ -97,10 +97,10 @@ def babble(size: int, words: Words, rng: np.random.Generator) -> np.ndarray:
 def hum(size: int, rng: np.random.Generator) -> np.ndarray:
     """Mains hum with harmonics over faint noise."""
     base, time = rng.choice([50.0, 60.0]), np.arange(size) / RATE
-    parts = [
-        rng.uniform(0, 1) / k * np.sin(2 * np.pi * (base * k * time + rng.random())) for k in range(1, 9)
-    ]
-    return np.sum(parts, axis=0) + 0.1 * rng.standard_normal(size)
+    x = 0.1 * rng.standard_normal(size)
+    for k in range(1, 9):
+        x += rng.uniform(0, 1) / k * np.sin(2 * np.pi * (base * k * time + rng.random()))
+    return x
 
 
 def noise(size: int, words: Words, rng: np.random.Generator) -> np.ndarray:
@@ -137,7 +137,9 @@ def finish(clip: np.ndarray) -> np.ndarray:
 
 def training_clip(word: np.ndarray, words: Words, rng: np.random.Generator) -> np.ndarray:
     """One training example of a word."""
-    x = change_speed(word, np.exp(rng.uniform(np.log(0.82), np.log(1.22)))) if rng.random() < 0.8 else word
+    x = word
+    if rng.random() < 0.8:
+        x = change_speed(x, np.exp(rng.uniform(np.log(0.82), np.log(1.22))))
     if x.size > CLIP:
         x = change_speed(x, x.size / CLIP * rng.uniform(1.0, 1.15))
     x = x / max(np.abs(x).max(), 1e-9)
@@ -149,14 +151,16 @@ def training_clip(word: np.ndarray, words: Words, rng: np.random.Generator) -> n
     # A third are short recordings: nothing but zeros after the end, as the front end pads them.
     end = CLIP
     if rng.random() < 0.33:
-        start = int(rng.integers(0, max(1, min(CLIP - x.size, RATE // 4) + 1))) if x.size < CLIP else start
+        if x.size < CLIP:
+            start = int(rng.integers(0, min(CLIP - x.size, RATE // 4) + 1))
         end = min(CLIP, start + x.size + int(rng.integers(0, RATE // 5)))
     clip = place(x, start)
     if rng.random() < 0.75:
         snr = rng.uniform(2, 40)
         clip[:end] += noise(end, words, rng) * rms(x) * 10 ** (-snr / 20)
     if rng.random() < 0.4:
-        clip[:end] = telephone(clip[:end] / max(np.abs(clip).max(), 1e-9) * rng.uniform(0.1, 1), rng)
+        level = rng.uniform(0.1, 1) / max(np.abs(clip).max(), 1e-9)
+        clip[:end] = telephone(clip[:end] * level, rng)
     level = 10 ** (rng.uniform(-30, 0) / 20)
     return finish(clip / max(np.abs(clip).max(), 1e-9) * level)
 
@@ -182,7 +186,10 @@ def silence_clip(words: Words, rng: np.random.Generator) -> np.ndarray:
 def condition_clip(
     word: np.ndarray, condition: str, words: Words, rng: np.random.Generator
 ) -> np.ndarray:
-    """One example for evaluation: ``clean``, ``noisy`` (0 to 20 dB SNR) or ``telephone`` (8 kHz, mu-law)."""
+    """One example for evaluation.
+
+    ``clean``, ``noisy`` (0 to 20 dB SNR) or ``telephone`` (8 kHz, mu-law, 20 to 40 dB SNR).
+    """
     x = word if word.size <= CLIP else change_speed(word, word.size / CLIP)
     x = x / max(np.abs(x).max(), 1e-9)
     clip = place(x, random_start(x.size, rng))

@@ -25,7 +25,11 @@ _CHUNK = 500  # clips made by one task: enough to outweigh starting it, few enou
 
 @dataclass
 class Speech:
-    """All words of one split: ``audio`` int16, ``start`` and ``stop`` int64 ``[n]``, and their tags ``[n]``."""
+    """All words of one split.
+
+    ``audio`` int16 holds them end to end; ``start`` and ``stop`` int64 ``[n]`` say where; ``word``,
+    ``voice`` and ``speaker`` str ``[n]``.
+    """
 
     audio: np.ndarray
     start: np.ndarray
@@ -40,7 +44,7 @@ class Speech:
         paths = sorted((folder / "speech").glob(f"{split}-*.npz"))
         paths = [path for path in paths if not path.name.endswith(".part.npz")]
         if not paths:
-            raise SystemExit(f"no speech of split {split!r} in {folder / 'speech'}; run synthesize first")
+            raise SystemExit(f"no {split} speech in {folder / 'speech'}; run synthesize first")
         audio, start, stop, word, voice, speaker = [], [], [], [], [], []
         offset = 0
         for path in paths:
@@ -70,7 +74,7 @@ class Speech:
 
 
 class Sampler:
-    """Draws training words: classes, natural and formant voices, and voices within them in fixed shares."""
+    """Draws training words: classes, natural and formant voices, and voices in fixed shares."""
 
     def __init__(self, speech: Speech) -> None:
         label, formant = speech.label, np.char.startswith(speech.voice, "espeak")
@@ -120,7 +124,7 @@ def _training_chunk(seed: tuple[int, int], count: int) -> tuple[np.ndarray, np.n
 
 def _condition_chunk(seed: int, condition: str, indices: np.ndarray) -> np.ndarray:
     speech, _, features = _worker
-    x = np.empty((len(indices), FRAMES, features.n_mels), np.float16)
+    x = np.empty((len(indices), FRAMES, features.n_mels), np.float32)
     for row, index in enumerate(indices):
         rng = np.random.default_rng((seed, int(index)))
 
@@ -134,7 +138,7 @@ def _condition_chunk(seed: int, condition: str, indices: np.ndarray) -> np.ndarr
 def training_features(
     folder: Path, features: LogMel, count: int, seed: int, jobs: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw ``count`` augmented clips: float16 ``[count, 98, n_mels]`` and classes int64 ``[count]``."""
+    """Draw ``count`` clips: float16 ``[count, 98, n_mels]`` and classes int64 ``[count]``."""
     sizes = [min(_CHUNK, count - first) for first in range(0, count, _CHUNK)]
     with ProcessPoolExecutor(jobs, None, _start_worker, (folder, "train", features)) as pool:
         seeds = [(seed, chunk) for chunk in range(len(sizes))]
@@ -145,7 +149,7 @@ def training_features(
 def condition_features(
     folder: Path, split: str, features: LogMel, limit: int | None, seed: int, jobs: int
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray, Speech]]:
-    """For every condition: its name, features, indices of the words they are of, and the speech set.
+    """For every condition: its name, features, indices of their words, and the speech set.
 
     ``limit`` bounds the words of one voice; None takes all.
     """
@@ -156,5 +160,5 @@ def condition_features(
     pieces = [indices[first : first + _CHUNK] for first in range(0, len(indices), _CHUNK)]
     with ProcessPoolExecutor(jobs, None, _start_worker, (folder, split, features)) as pool:
         for number, condition in enumerate(CONDITIONS):
-            tasks = [pool.submit(_condition_chunk, seed + number, condition, part) for part in pieces]
+            tasks = [pool.submit(_condition_chunk, seed + number, condition, p) for p in pieces]
             yield condition, np.concatenate([task.result() for task in tasks]), indices, speech

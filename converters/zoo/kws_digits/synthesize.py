@@ -2,9 +2,9 @@
 
     python -m millijoule.converters.zoo.kws_digits.synthesize SCRATCH [--jobs 2] [--scale 1.0]
 
-Writes one ``SCRATCH/speech/<split>-<engine>-<voice>.npz`` per voice: ``audio`` int16 (all words end to end),
-``start`` int64 ``[n + 1]``, ``word`` str ``[n]``, ``speaker`` str. Voices that exist are kept, so a stopped
-run goes on where it was.
+Writes one ``SCRATCH/speech/<split>-<engine>-<voice>.npz`` per voice: ``audio`` int16 (all words end
+to end), ``start`` int64 ``[n + 1]``, ``word`` str ``[n]``, ``speaker`` str. Voices that exist are
+kept, so a stopped run goes on where it was.
 """
 
 from __future__ import annotations
@@ -29,9 +29,13 @@ VALIDATION_SPEAKERS = {"jf_nezumi"}
 TEST_SPEAKERS = {"rms", "jf_tebukuro", "joe"}
 ESPEAK_HELD_OUT = 10  # variants for validation, and as many for test
 
-# Utterances per digit and per other word, by engine: enough of each natural voice to outweigh espeak-ng's.
-PER_DIGIT = {"espeak": 20, "flite": 60, "festival": 40, "hibari": 100, "kokoro": 40, "piper": 40}
-PER_OTHER = {"espeak": 0.4, "flite": 1.5, "festival": 1.0, "hibari": 3.0, "kokoro": 1.0, "piper": 1.0}
+# Utterances per digit, and per other word, of one voice: the more its engine varies them the more.
+PER_DIGIT = {
+    "espeak": 20, "flite": 60, "festival": 40, "hibari": 100, "kokoro": 40, "piper": 40,
+}  # fmt: skip
+PER_OTHER = {
+    "espeak": 0.4, "flite": 1.5, "festival": 1.0, "hibari": 3.0, "kokoro": 1.0, "piper": 1.0,
+}  # fmt: skip
 
 _SHORTEST, _LONGEST = 0.12, 1.2  # seconds, after trimming; longer or shorter is a failed synthesis
 
@@ -52,7 +56,7 @@ def split_voices(seed: int = 0) -> dict[str, list[Voice]]:
 
 
 def trim(waveform: np.ndarray, rate: int = RATE, margin: float = 0.03) -> np.ndarray:
-    """Cut leading and trailing silence: below -38 dB of the loudest 10 ms, keeping ``margin`` seconds."""
+    """Cut silence off both ends (38 dB below the loudest 10 ms), keeping ``margin`` seconds."""
     hop = rate // 100
     blocks = waveform[: waveform.size // hop * hop].reshape(-1, hop)
     level = np.sqrt(np.mean(blocks.astype(np.float64) ** 2, axis=1))
@@ -94,7 +98,8 @@ def synthesize_voice(split: str, voice: Voice, folder: Path, scale: float) -> st
     partial = path.with_suffix(".part.npz")
     np.savez(partial, audio=audio, start=start, word=np.array(kept_words), speaker=voice.speaker)
     os.replace(partial, path)
-    return f"{path.name}: {len(kept_words)} of {len(words)} words, {audio.size / RATE / 60:.1f} minutes"
+    minutes = audio.size / RATE / 60
+    return f"{path.name}: {len(kept_words)} of {len(words)} words, {minutes:.1f} minutes"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -102,7 +107,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="synthesize", description=__doc__)
     parser.add_argument("scratch", type=Path)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of utterances")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="multiplies the number of utterances"
+    )
     options = parser.parse_args(arguments)
     folder = options.scratch / "speech"
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +119,9 @@ def main(arguments: list[str] | None = None) -> int:
     voices = [(split, voice) for split, members in split_voices().items() for voice in members]
     usable = [(split, voice) for split, voice in voices if engine_installed(voice.engine)]
     with ProcessPoolExecutor(options.jobs) as pool:
-        jobs = [pool.submit(synthesize_voice, *pair, folder, options.scale) for pair in reversed(usable)]
+        # The slow neural voices come last in the lists: start them first.
+        order = reversed(usable)
+        jobs = [pool.submit(synthesize_voice, *pair, folder, options.scale) for pair in order]
         for job in jobs:
             print(job.result(), flush=True)
     return 0

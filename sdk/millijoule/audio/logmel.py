@@ -217,7 +217,7 @@ class LogMelStream:
 
 
 def check_waveform(waveform: np.ndarray) -> np.ndarray:
-    """Return a waveform as float64 ``[samples]``; raise :class:`UsageError` saying what is wrong."""
+    """Return a waveform as float64 ``[samples]``, or raise :class:`UsageError` with the reason."""
     samples = np.asarray(waveform)
     if samples.ndim != 1:
         raise UsageError(
