@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from millijoule import cpu
 from millijoule.errors import UsageError
 
 
@@ -48,6 +49,13 @@ class Target:
         import tvm
 
         return tvm.target.Target({"kind": "llvm", "mtriple": self.triple, "mcpu": self.cpu})
+
+    def features(self) -> tuple[str, ...]:
+        """LLVM's names of the instruction sets that programs may use, tuning hints left out."""
+        from tvm.target import codegen
+
+        names = (str(name) for name in codegen.llvm_get_cpu_features(self.tvm()))
+        return tuple(sorted(n for n in names if not n.startswith(("fast-", "slow-", "false-"))))
 
 
 _LINUX_X86 = "x86_64-linux-gnu"
@@ -103,23 +111,11 @@ def _host() -> Target:
     from tvm.target import codegen
 
     system = codegen.llvm_get_system_triple()
-    cpu = codegen.llvm_get_system_cpu()
+    name = codegen.llvm_get_system_cpu()
     arch = system.split("-")[0]
     if arch == "aarch64":
         isa = NEON
     else:
-        features = _cpu_flags()
-        isa = AVX512 if "avx512vl" in features else AVX2 if "avx2" in features else SSE2
-    return Target("host", "static-aot", f"{arch}-linux-gnu", cpu, isa, proved="this machine")
-
-
-def _cpu_flags() -> frozenset[str]:
-    """CPU flags as Linux reports them (what the operating system enabled, not just the silicon)."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            for line in lines:
-                if line.startswith("flags"):
-                    return frozenset(line.split(":", 1)[1].split())
-    except OSError:
-        pass
-    return frozenset()
+        present = cpu.features()  # what the operating system enabled, not just the silicon
+        isa = AVX512 if "avx512vl" in present else AVX2 if "avx2" in present else SSE2
+    return Target("host", "static-aot", f"{arch}-linux-gnu", name, isa, proved="this machine")

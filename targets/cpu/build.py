@@ -95,7 +95,7 @@ def _manifest(model: Model, target: Target, plan: Plan, memory: Memory, threads:
             kind=target.kind,
             triple=target.triple,
             cpu=target.cpu,
-            features=(target.isa.name,),
+            features=target.features(),
             dtype="float32",
             threads=threads,
         ),

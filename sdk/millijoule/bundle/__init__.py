@@ -9,6 +9,7 @@ from .manifest import (
     Program,
     Streaming,
     Target,
+    layer_group,
 )
 from .reader import MANIFEST, SAMPLE_INPUTS, SAMPLE_OUTPUTS, Bundle
 from .specs import DTYPES, Kernel, KernelOutput, SpikeInput, StateSpec, TensorSpec
@@ -32,6 +33,7 @@ __all__ = [
     "Streaming",
     "Target",
     "TensorSpec",
+    "layer_group",
     "npz_bytes",
     "write_bundle",
 ]

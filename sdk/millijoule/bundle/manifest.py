@@ -28,6 +28,7 @@ __all__ = [
     "Program",
     "Streaming",
     "Target",
+    "layer_group",
 ]
 
 FORMAT = "millijoule-bundle"
@@ -41,6 +42,12 @@ _MAX_STATES = 4096
 _MAX_KERNELS = 1 << 16
 _MAX_LABELS = 1 << 17
 _MAX_THREADS = 4096
+
+
+def layer_group(layer: str) -> str:
+    """The prefix under which papers sum: ``block.0.attn.lmu`` → ``block.0.attn``, else the head."""
+    parts = layer.split(".")
+    return ".".join(parts[:3]) if len(parts) > 2 and parts[1].isdigit() else parts[0]
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,13 @@ class ModelInfo:
     labels: tuple[str, ...] | None = None
     frontend: dict[str, Any] | None = None
     reference_macs: dict[str, int] = field(default_factory=dict)
+
+    def published_macs(self) -> dict[str, int]:
+        """`reference_macs` summed by `layer_group`."""
+        groups: dict[str, int] = {}
+        for layer, macs in self.reference_macs.items():
+            groups[layer_group(layer)] = groups.get(layer_group(layer), 0) + macs
+        return groups
 
     @classmethod
     def from_json(cls, fields: Fields) -> ModelInfo:

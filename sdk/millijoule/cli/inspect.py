@@ -7,7 +7,15 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from ..bundle import Bundle, Kernel, Manifest, StateSpec, Streaming, TensorSpec
+from ..bundle import (
+    Bundle,
+    Kernel,
+    Manifest,
+    ModelInfo,
+    StateSpec,
+    Streaming,
+    TensorSpec,
+)
 from .console import Console
 from .options import add_bundle
 
@@ -54,6 +62,8 @@ def _print_summary(console: Console, manifest: Manifest) -> None:
     rows: list[tuple[str, object]] = [
         ("model", f"{model.name} ({model.family}, {model.variant})"),
         ("parameters", f"{model.parameters:,}"),
+        ("as published", _published(model)),
+        ("ignored keys", ", ".join(model.ignored_keys)),
         ("source", model.source),
         ("hyperparameters", _compact(model.hparams)),
         ("labels", None if model.labels is None else f"{len(model.labels)}"),
@@ -115,6 +125,14 @@ def _print_kernels(console: Console, kernels: Iterable[Kernel]) -> None:
     console.table(columns, rows)
     if any(kernel.spike_input for kernel in kernels):
         console.text("adds of spike-driven kernels are those of a dense input (rate 1)")
+
+
+def _published(model: ModelInfo) -> str | None:
+    """The model's dense multiply-accumulates as papers count them, by groups of layers."""
+    if not model.reference_macs:
+        return None
+    groups = ", ".join(f"{g} {n / 1e6:.4g} M" for g, n in model.published_macs().items())
+    return f"{sum(model.reference_macs.values()) / 1e6:.4g} M MAC per sample: {groups}"
 
 
 def _limit(streaming: Streaming) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bundle import Kernel, KernelOutput, Manifest
+from ..bundle import Kernel, KernelOutput, Manifest, layer_group
 from ..energy import Work
 from .layers import GLUE
 from .workload import Workload
@@ -94,11 +94,14 @@ class Operations:
         kernels: In program order.
         taps: By tap name.
         calls: Program calls over which spikes were averaged; 0 when nothing spikes.
+        published: The model's dense MACs per sample (for a stream: per whole sequence) by group, as
+            papers count them, whatever the program does instead.
     """
 
     kernels: tuple[KernelOperations, ...]
     taps: dict[str, Tap]
     calls: int
+    published: dict[str, int]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON. Dense counts are exact; spike rates are measured on the inputs."""
@@ -106,6 +109,7 @@ class Operations:
             "status": "measured",
             "source": "manifest counts; spikes counted over the inputs",
             "calls": self.calls,
+            "published_macs": self.published,
             "totals": _sums(self.kernels),
             "groups": self._by(lambda kernel: layer_group(kernel.layer)),
             "layers": self._by(lambda kernel: kernel.layer),
@@ -123,20 +127,14 @@ class Operations:
         return [{"name": name, **_sums(members)} for name, members in groups.items()]
 
 
-def layer_group(layer: str) -> str:
-    """The prefix under which papers sum: ``block.0.attn.lmu`` → ``block.0.attn``, else the head."""
-    parts = layer.split(".")
-    numbered = [i for i, part in enumerate(parts) if part.isdigit()]
-    return ".".join(parts[: numbered[0] + 2]) if numbered else parts[0]
-
-
 def count_operations(manifest: Manifest, workload: Workload) -> Operations:
     """Count one pass over the inputs (at most 2048 calls)."""
     tensors = {out.name: out for _, out in manifest.taps() if out.name is not None}
     wanted = {k.spike_input.tap for k in manifest.kernels if k.spike_input}
     names = [name for name in tensors if name in wanted]
     taps, calls = _count_spikes(workload, {name: tensors[name] for name in names})
-    return Operations(tuple(_kernel(k, taps) for k in manifest.kernels), taps, calls)
+    kernels = tuple(_kernel(k, taps) for k in manifest.kernels)
+    return Operations(kernels, taps, calls, manifest.model.published_macs())
 
 
 def _count_spikes(

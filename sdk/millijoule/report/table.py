@@ -136,6 +136,10 @@ def _operations(profile: Mapping[str, Any]) -> Table:
         )
         for row in (*operations["groups"], totals)
     )
+    published = operations.get("published_macs")
+    if published:
+        macs = quantity(sum(published.values()), "ops")
+        rows += (("the model as published, one sample", macs, "", "", ""),)
     title = f"Operations of {profile['unit']} (MACs dense; adds with the spikes that occurred)"
     return Table(title, ("layers", "dense MACs", "multiplies", "adds", "1-bit"), rows)
 
