@@ -108,7 +108,7 @@ def _training_chunk(seed: tuple[int, int], count: int) -> tuple[np.ndarray, np.n
     x, y = np.empty((count, FRAMES, features.n_mels), np.float16), np.empty(count, np.int64)
 
     def any_word() -> np.ndarray:
-        return speech[rng.integers(len(speech))]
+        return speech[int(rng.integers(len(speech)))]
 
     for index in range(count):
         share = rng.random()
@@ -129,7 +129,7 @@ def _condition_chunk(seed: int, condition: str, indices: np.ndarray) -> np.ndarr
         rng = np.random.default_rng((seed, int(index)))
 
         def any_word(rng: np.random.Generator = rng) -> np.ndarray:
-            return speech[rng.integers(len(speech))]
+            return speech[int(rng.integers(len(speech)))]
 
         x[row] = features(condition_clip(speech[index], condition, any_word, rng))
     return x

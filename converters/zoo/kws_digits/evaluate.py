@@ -58,7 +58,10 @@ def torch_predictor(module: Any) -> Predictor:
 def bundle_predictor(path: Path) -> tuple[Predictor, LogMelFrontend]:
     """Logits through a built bundle, and the front end of its manifest."""
     session = millijoule.load(str(path))
-    frontend = frontend_from_manifest(session.manifest.model.frontend)
+    entry = session.manifest.model.frontend
+    if entry is None:
+        raise SystemExit(f"{path} has no audio front end; build it from kws-digits")
+    frontend = frontend_from_manifest(entry)
 
     def predict(x: np.ndarray) -> np.ndarray:
         clips = np.ascontiguousarray(x, np.float32)

@@ -64,7 +64,7 @@ def _call(name: str, first: Tensor, second: Tensor, third: Tensor, threshold: fl
 
 class _Scan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, threshold: float) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, threshold: float) -> Tensor:
         x = x.contiguous()
         u, s = torch.empty_like(x), torch.empty_like(x)
         _call("lif_forward", x, u, s, threshold)
@@ -73,7 +73,7 @@ class _Scan(torch.autograd.Function):
         return s
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (u,) = ctx.saved_tensors
         grad_x = torch.empty_like(u)
         _call("lif_backward", grad.contiguous(), u, grad_x, ctx.threshold)
@@ -89,7 +89,7 @@ class FastLif(nn.Module):
 
     def forward(self, x: Tensor, bn: BatchNorm | None = None, stream: None = None) -> Tensor:
         """float32 ``[B, N, C]`` currents to float32 ``[B, N, C]`` spikes."""
-        return _Scan.apply(x if bn is None else bn(x), self.threshold)  # type: ignore[no-any-return]
+        return _Scan.apply(x if bn is None else bn(x), self.threshold)
 
 
 def use_fast_lif(model: nn.Module) -> nn.Module:

@@ -23,8 +23,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from millijoule.audio import LogMel, LogMelFrontend
+from millijoule.audio import LogMel, LogMelFrontend, frontend_from_manifest
+from millijoule.converters.checkpoint import load_weights, read_checkpoint
 from millijoule.converters.lmuformer import build_module
+from millijoule.converters.lmuformer.convert import DERIVED
 from millijoule.converters.lmuformer.layers import BatchNorm
 
 from .dataset import CONDITIONS, FRAMES, condition_features, training_features
@@ -32,11 +34,11 @@ from .fast_lif import use_fast_lif
 from .words import LABELS
 
 VARIANT = "spiking-ms"
-_DERIVED = (".A", ".B", ".H")  # recomputed from theta and seq_len
 _COSINES = 14
 # The mean over time of spikes varies little, so the head would have to grow for long before its
 # logits matter: train with sharper logits, and fold the factor into the head on export.
 _SHARPNESS = 10.0
+_HEAD = ("head.weight", "head.bias")
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,15 @@ def load_validation(options: argparse.Namespace, features: LogMel) -> dict[str, 
     ):
         found[condition] = Evaluation(torch.from_numpy(x), speech.label[rows], speech.voice[rows])
     return found
+
+
+def normalization(raw: LogMel, x: Tensor, start: Path | None) -> LogMel:
+    """The analysis, normalized by statistics of the clips or as ``start`` was trained."""
+    if start:
+        config = json.loads((start / "config.json").read_text(encoding="utf-8"))
+        return frontend_from_manifest(config["frontend"]).features
+    sample = x[:4000].float()
+    return replace(raw, mean=round(float(sample.mean()), 4), std=round(float(sample.std()), 4))
 
 
 def initialize(model: nn.Module, generator: torch.Generator) -> None:
@@ -124,8 +135,7 @@ def train(options: argparse.Namespace) -> tuple[nn.Module, LogMel, dict[str, int
     raw = LogMel(n_mels=options.mels, low_hz=options.low_hz, high_hz=options.high_hz)
     x, y = cached_training(options, raw)
     validation = load_validation(options, raw)
-    sample = x[:4000].float()
-    scale = replace(raw, mean=round(float(sample.mean()), 4), std=round(float(sample.std()), 4))
+    scale = normalization(raw, x, options.start)
     hparams = {
         "dim": options.dim, "depth": 1, "num_heads": 1, "mlp_ratio": options.mlp_ratio,
         "in_channels": options.mels, "seq_len": FRAMES, "theta": FRAMES, "num_classes": len(LABELS),
@@ -133,6 +143,8 @@ def train(options: argparse.Namespace) -> tuple[nn.Module, LogMel, dict[str, int
     generator = torch.Generator().manual_seed(options.seed)
     model = use_fast_lif(build_module(VARIANT, hparams))
     initialize(model, generator)
+    if options.start:
+        resume(model, options.start)
     print(f"{sum(p.numel() for p in model.parameters())} parameters, {scale}", flush=True)
     steps_per_epoch = min(options.clips_per_epoch, len(x)) // options.batch
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=options.decay)
@@ -169,6 +181,14 @@ def train(options: argparse.Namespace) -> tuple[nn.Module, LogMel, dict[str, int
     return model, scale, hparams
 
 
+def resume(model: nn.Module, folder: Path) -> None:
+    """Start from the weights that :func:`export` wrote."""
+    state = read_checkpoint(folder / "weights.safetensors")
+    for key in _HEAD:
+        state[key] /= _SHARPNESS
+    load_weights(model, state, folder.name, DERIVED)
+
+
 def export(model: nn.Module, features: LogMel, hparams: dict[str, int], out: Path) -> None:
     """Write the two files of a model folder, each atomically."""
     out.mkdir(parents=True, exist_ok=True)
@@ -179,12 +199,14 @@ def export(model: nn.Module, features: LogMel, hparams: dict[str, int], out: Pat
         "hparams": hparams,
         "labels": list(LABELS),
         "frontend": LogMelFrontend(features, FRAMES).to_manifest(),
+        "sample": "recordings/seven.wav",
     }
     partial = out / "config.json.part"
     partial.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, out / "config.json")
-    state = {k: v.clone() for k, v in model.state_dict().items() if not k.endswith(_DERIVED)}
-    for key in ("head.weight", "head.bias"):
+    weights = model.state_dict()
+    state = {k: v.clone() for k, v in weights.items() if k.rsplit(".", 1)[-1] not in DERIVED}
+    for key in _HEAD:
         state[key] *= _SHARPNESS
     save_file(state, out / "weights.safetensors.part")
     os.replace(out / "weights.safetensors.part", out / "weights.safetensors")
@@ -195,6 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
     parser.add_argument("scratch", type=Path)
     parser.add_argument("--out", type=Path, help="default: SCRATCH/model")
+    parser.add_argument("--start", type=Path, help="model folder to go on from")
     for name, default in {
         "mels": 40, "dim": 64, "mlp-ratio": 4, "clips": 60_000, "clips-per-epoch": 60_000,
         "batch": 128, "epochs": 16, "validate-every": 1, "validation-words": 100, "seed": 0,

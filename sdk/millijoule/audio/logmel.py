@@ -128,7 +128,9 @@ class LogMel:
         """The triangles ``w``, without their zeros."""
         mel = _mel(np.arange(self.fft // 2 + 1) * self.sample_rate / self.fft)
         edges = np.linspace(_mel(self.low_hz), _mel(self.high_hz), self.n_mels + 2)
-        first, start, weight = [], [0], []
+        first: list[int] = []
+        start: list[int] = [0]
+        weight: list[np.ndarray] = []
         for low, centre, high in zip(edges, edges[1:], edges[2:], strict=False):
             bins = np.flatnonzero((mel > low) & (mel < high))
             if bins.size == 0:
