@@ -312,8 +312,10 @@ def test_build_hands_everything_over(
     tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     seen: dict[str, Any] = {}
+    checked: list[str] = []
 
     def convert(source: str, **options: Any) -> Any:
+        assert checked  # an unknown target is refused before minutes of converting
         seen.update(source=source, **options)
         return SimpleNamespace(name="my/model 1")
 
@@ -325,7 +327,7 @@ def test_build_hands_everything_over(
 
     monkeypatch.chdir(tmp_path)
     fake_host(monkeypatch, "converters", convert=convert)
-    fake_host(monkeypatch, "targets", build=build)
+    fake_host(monkeypatch, "targets", build=build, get_target=checked.append)
     options = ["--batch", "2", "--streaming", "--threads", "3", "--target", "t", "--emit", "c"]
     assert main(["build", "src", *options, "--dtype", "int8"]) == 0
     assert seen == {
@@ -357,7 +359,7 @@ def test_missing_host_packages_are_code_4(monkeypatch: pytest.MonkeyPatch, capsy
         raise ModuleNotFoundError("No module named 'torch'")
 
     fake_host(monkeypatch, "converters", convert=convert)
-    fake_host(monkeypatch, "targets", build=None)
+    fake_host(monkeypatch, "targets", build=None, get_target=lambda name: None)
     assert main(["build", "x"]) == 4
     assert "No module named 'torch'" in capsys.readouterr().err
 
