@@ -47,7 +47,7 @@ _MAX_THREADS = 4096
 def layer_group(layer: str) -> str:
     """The prefix under which papers sum: ``block.0.attn.lmu`` → ``block.0.attn``, else the head."""
     parts = layer.split(".")
-    return ".".join(parts[:3]) if len(parts) > 2 and parts[1].isdigit() else parts[0]
+    return ".".join(parts[:3]) if parts[1:] and parts[1].isdigit() else parts[0]
 
 
 @dataclass(frozen=True)

@@ -40,13 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Convert, build, and say what was written."""
     out = _check_out(arguments.out) if arguments.out else None
-    import_host("targets").get_target(arguments.target)  # an unknown one is refused at once
     with console.progress() as report, host_side(), warnings.catch_warnings():
         # Meant for the developers of torch and TVM; noise around the one line that matters here.
         warnings.simplefilter("ignore", FutureWarning)
         from ..converters import convert
-        from ..targets import build
+        from ..targets import build, get_target
 
+        get_target(arguments.target)  # an unknown one is refused before minutes of converting
         report(f"converting {arguments.source}")
         model = convert(
             arguments.source,
