@@ -4,7 +4,7 @@ Importing this package registers every op with torch and fills `VOCABULARY`. To 
 docs/add-an-op.md.
 """
 
-from millijoule.converters.ops.lif import LifRule, lif, pack_params
+from millijoule.converters.ops.lif import LifRule, lif, lif_record, pack_params
 from millijoule.converters.ops.lmu_memory import lmu_memory, lmu_step
 from millijoule.converters.ops.spike_conv import spike_conv
 from millijoule.converters.ops.spike_linear import spike_linear
@@ -17,6 +17,7 @@ __all__ = [
     "TensorType",
     "VocabularyOp",
     "lif",
+    "lif_record",
     "lmu_memory",
     "lmu_step",
     "pack_params",

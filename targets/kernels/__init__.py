@@ -9,6 +9,7 @@ from millijoule.targets.kernels.spike import spike_conv_f32, spike_linear_f32
 
 CPU_KERNELS: dict[str, KernelBuilder] = {
     "lif": lif_f32,
+    "lif_record": lif_f32,
     "lmu_memory": lmu_memory_f32,
     "lmu_step": lmu_step_f32,
     "spike_conv": spike_conv_f32,

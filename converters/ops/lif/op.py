@@ -20,7 +20,8 @@ def rule_of(attrs: Attrs) -> LifRule:
 
 
 def _results(attrs: Attrs, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
-    return TensorType(operands[0].shape, attrs["dtype"]), operands[2]
+    results = TensorType(operands[0].shape, attrs["dtype"]), operands[2]
+    return (*results, operands[0]) if "record" in attrs else results
 
 
 def fires(u: Any, threshold: Any, rule: LifRule) -> Any:
@@ -31,7 +32,7 @@ def fires(u: Any, threshold: Any, rule: LifRule) -> Any:
 def charged(v: Any, z: Any, decay: Any, threshold: Any, rule: LifRule, zero: Any) -> Any:
     """TIR expression of the potential before the immediate reset; ``zero`` has v's lanes."""
     u = v + (z - v) * decay if rule.charge == "blend" else decay * v + z
-    if rule.delayed and rule.reset != "none":
+    if rule.looks_back:
         before = fires(v, threshold, rule)
         u = (
             T.Select(before, zero, u)
@@ -41,10 +42,17 @@ def charged(v: Any, z: Any, decay: Any, threshold: Any, rule: LifRule, zero: Any
     return u
 
 
-def after_reset(u: Any, threshold: Any, reset: Any, rule: LifRule, zero: Any) -> Any:
-    """TIR expression of the potential that the next step sees; ``zero`` has u's lanes."""
+def after_reset(u: Any, v: Any, threshold: Any, reset: Any, rule: LifRule, zero: Any) -> Any:
+    """TIR expression of the potential that the next step sees; ``zero`` has u's lanes.
+
+    ``u``: the potential that fires or not; ``v``: the potential of the step before.
+    """
     if rule.delayed or rule.reset == "none":
         return u
+    if rule.reset == "settle":
+        # the difference of the two is exact, so what is subtracted is rounded once, as in snnTorch
+        spike, before = (T.Select(fires(p, threshold, rule), threshold, zero) for p in (u, v))
+        return u - (spike - before)
     if rule.reset == "zero":
         return T.Select(fires(u, threshold, rule), reset, u)
     return u - T.Select(fires(u, threshold, rule), threshold, zero)
@@ -57,7 +65,8 @@ def _naive(attrs: Attrs, operands: Sequence[TensorType]) -> Any:
     with tir.kernel("lif", operands, _results(attrs, operands)) as k:
         x, params, state_in = k.buffers[:3]
         valid = k.buffers[3] if gated else None
-        spikes, state = k.buffers[-2:]
+        spikes, state = k.buffers[len(operands) : len(operands) + 2]
+        record, membrane = attrs.get("record"), k.buffers[-1]
         u, z = tir.scratch([1], "float32"), tir.scratch([1], "float32")
         with T.serial(0, batch) as b, T.serial(0, channels) as c:
             scale, shift, decay, threshold, reset, synapse = (params[i, c] for i in range(6))
@@ -74,7 +83,12 @@ def _naive(attrs: Attrs, operands: Sequence[TensorType]) -> Any:
                     tir.store(
                         spikes, [b, t, c], T.cast(fires(u[0], threshold, rule), attrs["dtype"])
                     )
-                    tir.store(state, [b, 0, c], after_reset(u[0], threshold, reset, rule, zero))
+                    v = state[b, 0, c]
+                    if record == "before":
+                        tir.store(membrane, [b, t, c], u[0])
+                    tir.store(state, [b, 0, c], after_reset(u[0], v, threshold, reset, rule, zero))
+                    if record == "after":
+                        tir.store(membrane, [b, t, c], state[b, 0, c])
 
                 if valid is None:
                     step()
@@ -84,6 +98,8 @@ def _naive(attrs: Attrs, operands: Sequence[TensorType]) -> Any:
                             step()
                         with T.Else():
                             tir.store(spikes, [b, t, c], T.cast(0, attrs["dtype"]))
+                            if record:
+                                tir.store(membrane, [b, t, c], state[b, 0, c])
     return k.func
 
 
@@ -96,3 +112,8 @@ def _counts(attrs: Attrs, operands: Sequence[TensorType]) -> OpCounts:
 
 
 LIF = register(VocabularyOp("lif", (*RULE_NAMES, "dtype"), _results, _naive, _counts, tap="spikes"))
+LIF_RECORD = register(
+    VocabularyOp(
+        "lif_record", (*RULE_NAMES, "dtype", "record"), _results, _naive, _counts, tap="spikes"
+    )
+)

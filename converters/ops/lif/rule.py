@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CHARGES = ("blend", "leak")
-RESETS = ("zero", "subtract", "none")
+RESETS = ("zero", "subtract", "settle", "none")
+RECORDS = ("before", "after")
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,13 @@ class LifRule:
             raise ValueError(f"charge must be one of {CHARGES}, but is {self.charge!r}")
         if self.reset not in RESETS:
             raise ValueError(f"reset must be one of {RESETS}, but is {self.reset!r}")
+        if self.delayed and self.reset == "settle":
+            raise ValueError("reset 'settle' is immediate, so delayed must be False")
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether the charge depends on whether the old potential is beyond the threshold."""
+        return self.reset == "settle" or (self.delayed and self.reset != "none")
 
     @property
     def states(self) -> int:

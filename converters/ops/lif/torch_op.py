@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from millijoule.converters.ops.lif.rule import LifRule
+from millijoule.converters.ops.lif.rule import RECORDS, LifRule
 
 SURROGATE_ALPHA = 4.0  # slope of the sigmoid surrogate, as LMUFormer trains with
 
@@ -39,12 +39,12 @@ def _fires(u: Tensor, threshold: Tensor, rule: LifRule) -> Tensor:
 
 def _scan(
     x: Tensor, params: Tensor, state: Tensor, valid: Tensor | None, rule: LifRule
-) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    """Run the recurrence; returns potentials before the immediate reset, spikes, and the state."""
+) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]:
+    """Run the recurrence: potentials before and after the immediate reset, spikes, and the state."""
     scale, shift, decay, threshold, reset, synapse = params
     v = state[:, 0]
     current = state[:, 1] if rule.synaptic else None
-    potentials, spikes = [], []
+    potentials, kept, spikes = [], [], []
     for t in range(x.shape[1]):
         before_v, before_current = v, current
         z = torch.addcmul(shift, x[:, t], scale)
@@ -52,8 +52,8 @@ def _scan(
             current = synapse * current + z
             z = current
         u = v + (z - v) * decay if rule.charge == "blend" else decay * v + z
-        if rule.delayed and rule.reset != "none":
-            fired = _fires(v, threshold, rule)
+        fired = _fires(v, threshold, rule)
+        if rule.looks_back:
             u = u.masked_fill(fired, 0.0) if rule.reset == "zero" else u - fired * threshold
         s = _fires(u, threshold, rule)
         potentials.append(u)
@@ -61,6 +61,8 @@ def _scan(
             v = u
         elif rule.reset == "zero":
             v = torch.where(s, reset, u)
+        elif rule.reset == "settle":
+            v = u - (s.to(u.dtype) - fired.to(u.dtype)) * threshold
         else:
             v = u - s * threshold
         if valid is not None:
@@ -70,8 +72,9 @@ def _scan(
             if current is not None and before_current is not None:
                 current = torch.where(runs, current, before_current)
         spikes.append(s)
+        kept.append(v)
     rows = [v] if current is None else [v, current]
-    return potentials, spikes, torch.stack(rows, dim=1)
+    return potentials, kept, spikes, torch.stack(rows, dim=1)
 
 
 @torch.library.custom_op("mj::lif", mutates_args=())
@@ -89,7 +92,7 @@ def lif_op(
 ) -> tuple[Tensor, Tensor]:
     """Eager reference; see `millijoule.converters.ops.lif` for operands and equations."""
     rule = LifRule(charge, reset, delayed, strict, synaptic)
-    _, spikes, last = _scan(x, params, state, valid, rule)
+    _, _, spikes, last = _scan(x, params, state, valid, rule)
     return torch.stack(spikes, dim=1).to(getattr(torch, dtype)), last
 
 
@@ -112,14 +115,15 @@ def _backward(ctx, grad_spikes, grad_state):  # type: ignore[no-untyped-def]
     none, no synapse, no gate. Others raise: train them in their own framework and convert.
     """
     rule: LifRule = ctx.rule
-    if rule.charge != "blend" or rule.delayed or rule.synaptic or rule.reset == "subtract":
+    trained = rule.charge == "blend" and rule.reset in ("zero", "none")
+    if not trained or rule.delayed or rule.synaptic:
         raise RuntimeError(f"mj::lif has no gradient for {rule}; train this neuron in snnTorch")
     if ctx.gated:
         raise RuntimeError("mj::lif has no gradient through a streaming (gated) step")
     x, params, state = ctx.saved_tensors
     scale, _, decay, threshold, *_ = params
     with torch.no_grad():
-        potentials, spikes, _ = _scan(x, params, state, None, rule)
+        potentials, _, spikes, _ = _scan(x, params, state, None, rule)
         u = torch.stack(potentials, dim=1)
         fired = torch.stack(spikes, dim=1)
         sigmoid = torch.sigmoid(SURROGATE_ALPHA * (u - threshold))
@@ -141,6 +145,35 @@ def _backward(ctx, grad_spikes, grad_state):  # type: ignore[no-untyped-def]
 
 
 lif_op.register_autograd(_backward, setup_context=_setup)
+
+
+@torch.library.custom_op("mj::lif_record", mutates_args=())
+def lif_record_op(
+    x: Tensor,
+    params: Tensor,
+    state: Tensor,
+    valid: Tensor | None,
+    charge: str,
+    reset: str,
+    delayed: bool,
+    strict: bool,
+    synaptic: bool,
+    dtype: str,
+    record: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Eager reference of ``lif_record``; it has no gradient."""
+    rule = LifRule(charge, reset, delayed, strict, synaptic)
+    before, after, spikes, last = _scan(x, params, state, valid, rule)
+    if valid is not None:  # a step that does not happen has no potential before a reset
+        before = [torch.where(g != 0, u, v) for g, u, v in zip(valid, before, after, strict=True)]
+    membrane = torch.stack(before if record == "before" else after, dim=1)
+    return torch.stack(spikes, dim=1).to(getattr(torch, dtype)), last, membrane
+
+
+@lif_record_op.register_fake
+def _(x, params, state, valid, charge, reset, delayed, strict, synaptic, dtype, record):  # type: ignore[no-untyped-def]
+    spikes = x.new_empty(x.shape, dtype=getattr(torch, dtype))
+    return spikes, torch.empty_like(state), x.new_empty(x.shape)
 
 
 def lif(
@@ -168,3 +201,22 @@ def lif(
         rule.synaptic,
         str(dtype).removeprefix("torch."),
     )
+
+
+def lif_record(
+    x: Tensor,
+    params: Tensor,
+    state: Tensor,
+    rule: LifRule = LifRule(),  # noqa: B008 - frozen dataclass
+    *,
+    valid: Tensor | None = None,
+    record: str = "after",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`lif` that also returns the potentials of every step: (spikes, state', membrane [B, N, C]).
+
+    ``record``: "before" or "after" the immediate reset.
+    """
+    if record not in RECORDS:
+        raise ValueError(f"record must be one of {RECORDS}, but is {record!r}")
+    rules = (rule.charge, rule.reset, rule.delayed, rule.strict, rule.synaptic)
+    return lif_record_op(x, params, state, valid, *rules, "uint8", record)

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from fixtures.kernels import run_naive
 from fixtures.operands import LIF_RULES, VALID, lif_attrs, lif_operands
-from millijoule.converters.ops import LifRule, lif, pack_params
-from millijoule.converters.ops.lif import lif_reference
-from millijoule.converters.ops.lif.torch_op import lif_op
+from millijoule.converters.ops import LifRule, lif, lif_record, pack_params
+from millijoule.converters.ops.lif import lif_record_reference, lif_reference
+from millijoule.converters.ops.lif.torch_op import lif_op, lif_record_op
 
 by_rule = pytest.mark.parametrize("rule", LIF_RULES.values(), ids=LIF_RULES)
 
@@ -41,7 +41,38 @@ def test_the_three_forms_agree(rule: LifRule, valid: np.ndarray | None, channels
     for got_spikes, got_state in (run_torch(arrays, rule, valid), naive):
         assert got_spikes.dtype == np.uint8
         np.testing.assert_array_equal(got_spikes, spikes)
-        np.testing.assert_allclose(got_state, state, atol=2e-6)
+        np.testing.assert_allclose(got_state, state, rtol=1e-6, atol=2e-6)
+
+
+@by_rule
+@pytest.mark.parametrize("record", ["before", "after"])
+@pytest.mark.parametrize("valid", [None, VALID], ids=["always", "gated"])
+def test_the_three_forms_record_the_same(
+    rule: LifRule, valid: np.ndarray | None, record: str
+) -> None:
+    arrays = lif_operands(rule, 17)
+    spikes, state, membrane = lif_record_reference(*arrays, valid, rule, record)
+    if record == "after":
+        np.testing.assert_array_equal(membrane[:, -1], state[:, 0])
+    gate = [] if valid is None else [valid]
+    naive = run_naive("lif_record", {**lif_attrs(rule), "record": record}, [*arrays, *gate])
+    flag = None if valid is None else torch.from_numpy(valid)
+    recorded = lif_record(*map(torch.from_numpy, arrays), rule, valid=flag, record=record)
+    for got in (naive, [t.numpy() for t in recorded]):
+        np.testing.assert_array_equal(got[0], spikes)
+        np.testing.assert_allclose(got[1], state, atol=2e-6)
+        np.testing.assert_allclose(got[2], membrane, atol=2e-6)
+
+
+def test_only_known_records() -> None:
+    x, params, state = (torch.from_numpy(a) for a in lif_operands(LifRule(), 3))
+    with pytest.raises(ValueError, match="record must be one of"):
+        lif_record(x, params, state, record="during")
+
+
+def test_settling_cannot_be_delayed() -> None:
+    with pytest.raises(ValueError, match="delayed must be False"):
+        LifRule(reset="settle", delayed=True)
 
 
 @by_rule
@@ -112,6 +143,24 @@ def test_synaptic_is_snntorchs(reset: str) -> None:
     torch.testing.assert_close(state, torch.stack([membrane, current], dim=1))
 
 
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_settle_is_snntorchs_subtraction_without_delay(scale: float) -> None:
+    # currents beyond twice the threshold leave potentials beyond it, which is where it matters
+    x = scale * torch.randn(40, 3, 8, generator=torch.Generator().manual_seed(2))
+    neuron = snntorch.Leaky(beta=0.8, threshold=0.5, reset_delay=False)
+    membrane, spikes, membranes = neuron.reset_mem(), [], []
+    for current in x:
+        spike, membrane = neuron(current, membrane)
+        spikes.append(spike)
+        membranes.append(membrane)
+    params = pack_params(8, decay=0.8, threshold=0.5)
+    rule = LifRule("leak", "settle", strict=True)
+    batch_first = x.transpose(0, 1).contiguous()
+    got, _, recorded = lif_record(batch_first, params, torch.zeros(3, 1, 8), rule)
+    assert torch.equal(got.transpose(0, 1).float(), torch.stack(spikes))
+    assert torch.equal(recorded.transpose(0, 1), torch.stack(membranes))
+
+
 class SurrogateSpike(torch.autograd.Function):
     """Heaviside forwards, derivative of sigmoid(4 v) backwards."""
 
@@ -167,6 +216,7 @@ def test_gradient_is_that_of_the_surrogate(reset: str, steps: int) -> None:
         LifRule(delayed=True),
         LifRule(synaptic=True),
         LifRule(reset="subtract"),
+        LifRule(reset="settle"),
     ],
 )
 def test_neurons_without_gradient_say_so(rule: LifRule) -> None:
@@ -191,6 +241,7 @@ def test_torch_accepts_the_operator(rule: LifRule) -> None:
     attrs = lif_attrs(rule).values()
     torch.library.opcheck(lif_op, (x, params, state, None, *attrs))
     torch.library.opcheck(lif_op, (x, params, state, torch.from_numpy(VALID), *attrs))
+    torch.library.opcheck(lif_record_op, (x, params, state, None, *attrs, "before"))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
