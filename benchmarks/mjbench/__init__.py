@@ -1,0 +1,1 @@
+"""The benchmark suite behind ``benchmarks/run.py``: Millijoule and its peers in one run."""

@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""Time Millijoule and its peers on the same models, threads and inputs, interleaved in one run.
+
+    python benchmarks/run.py [--quick] [--cases streaming,kernels] [--model DIR] [--out DIR]
+
+Exit codes: 0, 1 if ``--check`` is given and a goal was missed, 2 for bad arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from mjbench import report
+from mjbench.cases import CASES
+from mjbench.native import Loops
+from mjbench.result import Settings, ShowProgress
+from rich.console import Console
+from rich.progress import Progress
+
+from millijoule.converters.source import read_folder
+from millijoule.cpu import available_cpus
+from millijoule.errors import MjError
+
+ROUNDS, QUICK_ROUNDS = 30, 5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the chosen cases, print their tables, write JSON and chart."""
+    options = _parser().parse_args(arguments)
+    chosen = list(CASES) if options.cases is None else options.cases
+    rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
+    torch.set_num_threads(1)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    before = report.conditions()
+    results = []
+    with tempfile.TemporaryDirectory(prefix="mjbench-") as work:
+        loops = Loops(Path(work))
+        for name in chosen:
+            with Progress(console=console, transient=True) as bar:
+                settings = Settings(
+                    rounds=rounds,
+                    threads=tuple(options.threads),
+                    work=Path(work),
+                    model=options.model,
+                    plain_model=options.plain_model,
+                    loops=loops,
+                    progress=_shower(bar, name),
+                )
+                results.append(CASES[name](settings))
+            report.show(console, results[-1])
+    document = report.document(results, before, report.conditions(), rounds)
+    for warning in document["warnings"]:
+        console.print(f"[yellow]warning: {warning}[/]")
+    options.out.mkdir(parents=True, exist_ok=True)
+    stem = report.file_stem(before)
+    report.write_json(options.out / f"{stem}.json", document)
+    report.write_chart(options.out / f"{stem}.png", results)
+    console.print(f"wrote {options.out / stem}.json and .png")
+    missed = any(not goal.met for result in results for goal in result.goals)
+    return 1 if options.check and missed else 0
+
+
+def _shower(bar: Progress, name: str) -> ShowProgress:
+    task = bar.add_task(f"{name}: preparing", total=None)
+
+    def show(done: int, total: int) -> None:
+        bar.update(task, description=name, completed=done, total=total)
+
+    return show
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/run.py", description="Time Millijoule and its peers, interleaved."
+    )
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, not {ROUNDS}")
+    parser.add_argument("--rounds", type=_positive, help="rounds of each case")
+    parser.add_argument(
+        "--threads",
+        type=_thread_counts,
+        default=[n for n in (1, 2) if n <= available_cpus()],
+        help="threads for whole sequences, e.g. 1,2 (the other cases use one)",
+    )
+    parser.add_argument("--cases", type=_cases, help=f"some of {', '.join(CASES)}")
+    parser.add_argument(
+        "--model",
+        type=_folder("spiking-ms"),
+        help="spiking-ms model folder (default: random weights)",
+    )
+    parser.add_argument(
+        "--plain-model", type=_folder("plain"), help="plain model folder (default: random weights)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/benchmarks"),
+        help="folder for <date>-<cpu>.json and .png (default: %(default)s)",
+    )
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, but is {text!r}")
+    return int(text)
+
+
+def _thread_counts(text: str) -> list[int]:
+    return [_positive(part) for part in text.split(",")]
+
+
+def _cases(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in CASES:
+            raise argparse.ArgumentTypeError(
+                f"must be some of {', '.join(CASES)}, separated by commas, but has {name!r}"
+            )
+    return names
+
+
+def _folder(variant: str) -> Callable[[str], Path]:
+    def check(text: str) -> Path:
+        try:
+            found = read_folder(Path(text)).variant
+        except MjError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        if found != variant:
+            raise argparse.ArgumentTypeError(f"must be a {variant} model, but {text} is {found}")
+        return Path(text)
+
+    return check
+
+
+if __name__ == "__main__":
+    sys.exit(main())
