@@ -45,7 +45,13 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             loaded: Any = load_file(path)
         else:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except pickle.UnpicklingError as error:
+        # torch's own message would advise to execute the file
+        raise ModelError(
+            f"[{path.name}] is not a readable checkpoint of tensors (it is damaged, or holds other "
+            "objects, which are not loaded); save the model's state_dict() instead"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "unreadable"
         raise ModelError(
             f"[{path.name}] is not a readable checkpoint of tensors ({reason})"
@@ -109,11 +115,19 @@ def _check(key: str, tensor: Tensor, expected: Tensor, where: str, derived: froz
     if key.rsplit(".", 1)[-1] in derived:
         scale = float(expected.abs().max())
         error = float((tensor - expected).abs().max())
-        if error > 1e-4 * scale:
+        if error > _precision(tensor) * scale:
             raise ModelError(
                 f"[{where}] {key} must follow from theta, memory_size and seq_len, "
                 f"but differs by {error:.3g}; check hparams in config.json"
             )
+
+
+def _precision(tensor: Tensor) -> float:
+    """How far a derived tensor may be off, relatively: by rounding, if it was saved in 16 bits."""
+    for dtype in (torch.bfloat16, torch.float16):  # the coarser first
+        if torch.equal(tensor.to(dtype).to(tensor.dtype), tensor):
+            return torch.finfo(dtype).eps
+    return 1e-4
 
 
 def _listed(names: list[str]) -> str:
