@@ -1,8 +1,9 @@
-"""The C loops of ``loops.c``: steps through the C entry point, and read bandwidth."""
+"""The C loops of ``loops.c``: steps through the C entry point, bandwidth, arithmetic."""
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from millijoule.executors import aligned_empty
 from millijoule.targets.toolchain import find_compiler
 
 _SOURCE = Path(__file__).with_name("loops.c")
-_READ_NS = 3_000_000  # shortest read that is timed
+_SHORTEST_NS, _TRIES = 1_000_000, 30
 
 
 class Loops:
@@ -22,10 +23,11 @@ class Loops:
 
     def __init__(self, folder: Path) -> None:
         library = folder / "loops.so"
-        flags = ("-O3", "-march=native", "-std=gnu11", "-shared", "-fPIC")
+        flags = ("-O3", "-march=native", "-ffp-contract=fast", "-std=gnu11", "-shared", "-fPIC")
         find_compiler().run([*flags, str(_SOURCE), "-o", str(library)])
         self._lib = ctypes.CDLL(str(library))
         self._lib.mjb_read_rows.restype = ctypes.c_uint64
+        self._lib.mjb_multiply_add.restype = ctypes.c_uint64
 
     def time_steps(self, session: Session, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Steps ``frames [N, F]`` from a reset state through ``mj_run``, called from C.
@@ -57,7 +59,7 @@ class Loops:
 
     @cache  # noqa: B019 - one instance, a handful of sizes
     def read_gb_per_s(self, nbytes: int) -> float:
-        """Bandwidth of reading ``nbytes`` again and again on one core: best of nine, GB/s."""
+        """GB/s of reading ``nbytes`` again and again on one core: the best of several tries."""
         width = 256
         rows = nbytes // (4 * width)
         data = aligned_empty((rows, width), "float32")
@@ -74,7 +76,22 @@ class Loops:
             )
             return int(spent)
 
-        passes = 1
-        while read(passes) < _READ_NS:
-            passes *= 2
-        return data.nbytes * passes / min(read(passes) for _ in range(9))
+        return data.nbytes / _fastest_ns(read)
+
+    @cache  # noqa: B019 - one instance
+    def mac_per_ns(self) -> float:
+        """Float32 multiply-adds per nanosecond of one core, registers only."""
+        sink = ctypes.c_float(1e-3)
+
+        def compute(passes: int) -> int:
+            return int(self._lib.mjb_multiply_add(ctypes.c_long(passes), ctypes.byref(sink)))
+
+        return 16 * 16 / _fastest_ns(compute)
+
+
+def _fastest_ns(run: Callable[[int], int]) -> float:
+    """Nanoseconds per pass of ``run(passes)``: the best of several runs long enough to time."""
+    passes = 1
+    while run(passes) < _SHORTEST_NS:
+        passes *= 2
+    return min(run(passes) for _ in range(_TRIES)) / passes

@@ -54,6 +54,12 @@ def show(console: Console, result: CaseResult) -> None:
             interval = f"{r.interval[0]:.2f} … {r.interval[1]:.2f}"
             ratios.add_row(r.slower, r.faster, f"{r.value:.2f}", interval, f"{fastest:.2f}")
         console.print(ratios)
+    for name, rows in result.kernels.items():
+        kernels = Table("kernel", "layer", "µs", "floor µs", title=f"Kernels of {name}")
+        for row in rows:
+            floor = f"{row.floor_us:.2f}" if row.floor_us else "–"
+            kernels.add_row(row.name, row.layer, f"{row.us:.2f}", floor)
+        console.print(kernels)
     for goal in result.goals:
         sign = "≤" if goal.at_most else "≥"
         verdict = "[green]met[/]" if goal.met else "[red]not met[/]"

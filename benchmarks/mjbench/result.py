@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mjbench.floors import KernelRow
 from mjbench.measure import Ratio, Timing
 from mjbench.native import Loops
 
@@ -57,7 +58,7 @@ class Goal:
 @dataclass(frozen=True)
 class CaseResult:
     """Timings of one case. ``extra`` holds whatever else belongs into the JSON; ``columns`` adds
-    columns to the table, by contender.
+    columns to the table, by contender; ``kernels`` lists kernels beside their floor, by contender.
     """
 
     name: str
@@ -68,6 +69,7 @@ class CaseResult:
     notes: Sequence[str] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    kernels: Mapping[str, Sequence[KernelRow]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -78,5 +80,6 @@ class CaseResult:
             "ratios": [r.to_dict() for r in self.ratios],
             "goals": [g.to_dict() for g in self.goals],
             "notes": list(self.notes),
+            "kernels": {k: [r.to_dict() for r in rows] for k, rows in self.kernels.items()},
             **self.extra,
         }

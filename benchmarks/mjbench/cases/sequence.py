@@ -1,7 +1,13 @@
-"""A whole sequence (batch 1) of the plain model, and of spiking-ms, with one thread and more."""
+"""A whole sequence (batch 1) of the plain model, and of spiking-ms, with one thread and more.
+
+A call takes milliseconds, so on a machine with other work most calls are interrupted, the longer
+ones more often. One thread is therefore timed by its CPU time, which is what a clock shows when the
+core is idle otherwise; more threads by the clock.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,10 +19,12 @@ from millijoule.executors import aligned_empty
 from mjbench import models, onnx_plain, ort
 from mjbench.checks import require_close
 from mjbench.eager import PlainSequence
+from mjbench.floors import KernelRow, kernel_rows, mean_spikes
 from mjbench.measure import Contender, interleave, ratio, timed
 from mjbench.result import CaseResult, Goal, Settings
 
 CALLS, WARMUP = 5, 2
+KERNEL_CALLS = 60
 PLAIN, SPIKING = "ours plain", "ours spiking-ms"
 PEERS = ("torch eager, by hand", "torch eager, module", "ONNX Runtime, conv", "ONNX Runtime, gemm")
 
@@ -34,12 +42,13 @@ def run_sequence(settings: Settings) -> CaseResult:
     x[...] = np.random.default_rng(2).standard_normal(x.shape, np.float32)
     expected = _expected(module, x)
     counts = settings.threads
-    sessions, contenders, differences = [], [], {}
+    sessions: dict[str, Session] = {}
+    contenders, differences = [], {}
     for threads in counts:
         for name, bundle in bundles.items():
-            session = models.load(bundle, threads)
-            sessions.append(session)
-            contender, logits = _ours(_label(name, threads), session, x, threads)
+            label = _label(name, threads)
+            session = sessions[label] = models.load(bundle, threads)
+            contender, logits = _ours(label, session, x, threads)
             contenders.append(contender)
             if name == PLAIN:
                 differences[contender.name] = require_close(contender.name, logits, expected)
@@ -49,7 +58,12 @@ def run_sequence(settings: Settings) -> CaseResult:
     timings = interleave(
         contenders, settings.rounds, lambda n: settings.progress(n, settings.rounds)
     )
-    for session in sessions:
+    kernels = {
+        label: _kernels(session, x, settings)
+        for label, session in sessions.items()
+        if session.threads == 1  # floors are those of one core
+    }
+    for session in sessions.values():
         session.close()
     ratios, goals = [], []
     for threads in counts:
@@ -64,9 +78,17 @@ def run_sequence(settings: Settings) -> CaseResult:
         timings=timings,
         ratios=ratios,
         goals=goals,
-        notes=["through session.run for us, preallocated buffers for ONNX Runtime"],
+        notes=[
+            "through session.run for us, preallocated buffers for ONNX Runtime",
+            "1 thread: CPU time of the calling thread; more threads: wall-clock time",
+        ],
+        kernels=kernels,
         extra={"shape": list(x.shape), "max_abs_difference": differences},
     )
+
+
+def _clock(threads: int) -> Callable[[], int]:
+    return time.thread_time_ns if threads == 1 else time.perf_counter_ns
 
 
 def _label(name: str, threads: int) -> str:
@@ -81,9 +103,24 @@ def _expected(module: Any, x: np.ndarray) -> np.ndarray:
 def _ours(name: str, session: Session, x: np.ndarray, threads: int) -> tuple[Contender, np.ndarray]:
     logits = session.run({"x": x})["logits"]
     contender = Contender(
-        name, lambda: timed(lambda: session.run({"x": x}), CALLS, WARMUP), threads, "session.run"
+        name,
+        lambda: timed(lambda: session.run({"x": x}), CALLS, WARMUP, _clock(threads)),
+        threads,
+        "session.run",
     )
     return contender, logits
+
+
+def _kernels(session: Session, x: np.ndarray, settings: Settings) -> list[KernelRow]:
+    spikes = mean_spikes(session, x, 1)
+    return kernel_rows(
+        session,
+        lambda: session.run({"x": x}),
+        KERNEL_CALLS,
+        spikes,
+        settings.loops,
+        streaming=False,
+    )
 
 
 def _peers(module: Any, x: np.ndarray, threads: int) -> Iterable[tuple[Contender, np.ndarray]]:
@@ -98,7 +135,7 @@ def _peers(module: Any, x: np.ndarray, threads: int) -> Iterable[tuple[Contender
         def block(call: Callable[[Any], Any] = call) -> list[int]:
             torch.set_num_threads(threads)
             with torch.inference_mode():
-                return timed(lambda: call(tensor), CALLS, WARMUP)
+                return timed(lambda: call(tensor), CALLS, WARMUP, _clock(threads))
 
         with torch.inference_mode():
             logits = call(tensor).numpy()
@@ -109,6 +146,6 @@ def _peers(module: Any, x: np.ndarray, threads: int) -> Iterable[tuple[Contender
         peer.run()
 
         def run(peer: ort.Sequence = peer) -> list[int]:
-            return timed(peer.run, CALLS, WARMUP)
+            return timed(peer.run, CALLS, WARMUP, _clock(threads))
 
         yield Contender(_label(name, threads), run, threads, ort.SETUP), peer.logits.copy()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from millijoule.executors import aligned_empty
 from mjbench import models, onnx_plain, ort
 from mjbench.checks import require_close
 from mjbench.eager import ModuleStep, SpikingStep
+from mjbench.floors import KernelRow, kernel_rows, mean_spikes
 from mjbench.measure import Contender, interleave, ratio
 from mjbench.result import CaseResult, Goal, Settings
 
@@ -30,6 +32,7 @@ OUR_PLAIN = "ours plain, C entry"
 EAGER, EAGER_MODULE = "torch eager, by hand", "torch eager, StreamStep"
 ORT_PLAIN, ORT_CALL = "ONNX Runtime, plain dense", "ONNX Runtime, empty graph"
 GOAL_EAGER, GOAL_ORT = 20.0, 5.0
+KERNEL_SEQUENCES = 6
 
 
 def run_streaming(settings: Settings) -> CaseResult:
@@ -55,8 +58,10 @@ def run_streaming(settings: Settings) -> CaseResult:
     against = [ratio(timings[name], timings[C_ENTRY]) for name in (EAGER, EAGER_MODULE, ORT_PLAIN)]
     api = [ratio(timings[name], timings[STREAM]) for name in (EAGER, EAGER_MODULE, ORT_PLAIN)]
     api.append(ratio(timings[ORT_PLAIN], timings[PROGRAM]))
-    kernel_us = _kernel_us(session, frames)
-    slowest = sorted(kernel_us.items(), key=lambda item: -item[1])[:8]
+    kernels = {
+        C_ENTRY: _kernels(session, frames, settings),
+        OUR_PLAIN: _kernels(plain_session, frames, settings),
+    }
     result = CaseResult(
         name="streaming",
         title=f"One streaming step, batch 1, {frames.shape[1]} features, 1 thread",
@@ -72,13 +77,12 @@ def run_streaming(settings: Settings) -> CaseResult:
         notes=[
             f"spike rates {min(rates.values()):.1%} to {max(rates.values()):.1%}",
             f"model {'given' if settings.model else 'with random weights'}",
-            "slowest kernels, µs: " + ", ".join(f"{k} {v:.2f}" for k, v in slowest),
         ],
+        kernels=kernels,
         extra={
             "frames": list(frames.shape),
             "spike_rates": rates,
             "max_abs_difference": differences,
-            "kernel_us": kernel_us,
             "model": dict(session.manifest.model.hparams),
         },
     )
@@ -208,21 +212,20 @@ def _prefix(module: Any, frames: np.ndarray) -> np.ndarray:
         return prefix_logits(module, torch.from_numpy(frames)[None])[:, 0]
 
 
-def _kernel_us(session: Session, frames: np.ndarray) -> dict[str, float]:
-    """Median time of each kernel over a sequence of steps, in µs, by kernel and layer."""
-    program = session.program
-    out = [aligned_empty(s.shape, s.dtype) for s in session.outputs]
-    valid = np.ones(1, np.int32)
-    program.kernel_times(True)
-    rows = []
-    for sequence in range(6):
-        program.reset()
-        for frame in frames:
-            program.clear_kernel_ns()
-            program.run([frame[None], valid], out)
-            if sequence:
-                rows.append(program.kernel_ns())
-    program.kernel_times(False)
-    medians = np.median(np.array(rows), axis=0) / 1e3
-    names = [f"{i}:{k.name} {k.layer}".strip() for i, k in enumerate(session.manifest.kernels)]
-    return dict(zip(names, medians.tolist(), strict=True))
+def _kernels(session: Session, frames: np.ndarray, settings: Settings) -> list[KernelRow]:
+    """Median time of each kernel over some sequences, beside its floor."""
+    x, valid = aligned_empty(session.inputs[0].shape, "float32"), aligned_empty((1,), "int32")
+    inputs, out = [x, valid], [aligned_empty(s.shape, s.dtype) for s in session.outputs]
+    spikes = mean_spikes(session, frames[None], len(frames))
+    valid[...] = 1
+    order = cycle(range(len(frames)))
+
+    def step() -> None:
+        now = next(order)
+        if now == 0:
+            session.program.reset()
+        x[...] = frames[now]
+        session.program.run(inputs, out)
+
+    repeats = KERNEL_SEQUENCES * len(frames)
+    return kernel_rows(session, step, repeats, spikes, settings.loops, streaming=True)
