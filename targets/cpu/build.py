@@ -99,14 +99,11 @@ def _manifest(model: Model, target: Target, plan: Plan, memory: Memory, threads:
             dtype="float32",
             threads=threads,
         ),
-        inputs=tuple(
-            TensorSpec(name, t.shape, t.dtype, batch_axis=None if name == "valid" else 0)
-            for name, t in model.inputs
-        ),
-        outputs=tuple(TensorSpec(name, t.shape, t.dtype) for name, t in model.outputs),
+        inputs=tuple(_spec(name, t, batch, shared=name == valid_input) for name, t in model.inputs),
+        outputs=tuple(_spec(name, t, batch) for name, t in model.outputs),
         program=Program(target.kind, LIBRARY, WEIGHTS, ABI_VERSION),
         arena=Arena(memory.total, memory.planned, memory.workspace, memory.states),
-        kernels=describe_kernels(plan, model.inputs[0][1].shape[0]),
+        kernels=describe_kernels(plan, batch),
         streaming=streaming,
         toolchain=versions.toolchain(),
         tolerance=dict(model.tolerance),

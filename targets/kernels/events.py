@@ -63,7 +63,7 @@ class EventList:
 
         ``spikes(start, lanes)`` loads consecutive spikes.
         """
-        end = T.alloc_buffer((1,), "int32", scope="local")
+        end = T.alloc_buffer((1,), "int32")
         tir.store(end, [0], self.length)
         whole = inputs // _COMPRESS_LANES * _COMPRESS_LANES if self._compress else 0
         if whole:

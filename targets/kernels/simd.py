@@ -60,21 +60,27 @@ def for_blocks(
 class Accumulators:
     """``rows × width`` float32 accumulators that LLVM keeps in vector registers.
 
-    Every access is at a constant offset, so the backing buffer never exists in memory.
+    One small buffer per vector, accessed whole: LLVM promotes each to a register. TVM keeps a buffer
+    on the stack only if it is small and of "global" scope; any other would be taken from the
+    workspace, which parallel workers do not have.
     """
 
     def __init__(self, rows: int, width: int, lanes: int) -> None:
         self.rows, self.width = rows, width
         self.vectors = vectors(width, lanes)
-        self._buffer = T.alloc_buffer((rows * width,), "float32", scope="local")
+        self._buffers = {
+            (row, offset): T.alloc_buffer((size,), "float32")
+            for row in range(rows)
+            for offset, size in self.vectors
+        }
 
     def get(self, row: int, vector: tuple[int, int]) -> Any:
         """The value of one vector."""
-        return self._buffer[lanes_at(row * self.width + vector[0], vector[1])]
+        return self._buffers[row, vector[0]][lanes_at(0, vector[1])]
 
     def set(self, row: int, vector: tuple[int, int], value: Any) -> None:
         """Assign one vector."""
-        T.buffer_store(self._buffer, value, [lanes_at(row * self.width + vector[0], vector[1])])
+        T.buffer_store(self._buffers[row, vector[0]], value, [lanes_at(0, vector[1])])
 
     def fill(self, value: Callable[[int, tuple[int, int]], Any]) -> None:
         """Assign every vector ``value(row, vector)``."""

@@ -1,4 +1,4 @@
-"""Scheduled ``lif`` and ``lif_record``: vectors over channels, potentials in registers, time innermost.
+"""Scheduled ``lif`` and ``lif_record``: vectors over channels, potentials in registers.
 
 Floor: every x is read once and every spike written once: 5 bytes per neuron and step. The chain
 v → v costs about 12 cycles a step, so four independent vectors run side by side to hide it.

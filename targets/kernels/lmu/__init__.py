@@ -114,10 +114,13 @@ def _finite_form(
     def columns(start: Any, width: int) -> None:
         acc = simd.Accumulators(1, width, isa.lanes)
         acc.fill(lambda _, vec: simd.zeros(vec[1]))
+        # in a variable, or TVM folds it into every vector's address instead of computing a row once
+        lag = tir.scratch([1], "int32")
 
         def add(s: Any, value: Any) -> None:
+            tir.store(lag, [0], now - s)
             for offset, lanes in acc.vectors:
-                row = impulse(now - s, start + offset, lanes)
+                row = impulse(lag[0], start + offset, lanes)
                 old = acc.get(0, (offset, lanes))
                 new = old + row if value is None else old + row * simd.splat(value, lanes)
                 acc.set(0, (offset, lanes), new)
