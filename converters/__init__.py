@@ -51,7 +51,7 @@ def convert(
     if not isinstance(source, str | Path):
         from millijoule.converters.frontends.module import convert_module
 
-        return convert_module(source, example_inputs, name=name, streaming=streaming)
+        return convert_module(source, example_inputs, name=name, streaming=streaming, batch=batch)
     text = str(source)
     if ".py:" in text or text.endswith(".nir"):
         frontends = importlib.import_module("millijoule.converters.frontends")

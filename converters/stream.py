@@ -96,14 +96,20 @@ def name_states(model: nn.Module) -> None:
 
 
 class StreamStep(nn.Module):
-    """``(x [B, F], valid [1], *states) -> (logits [B, C], *states')`` of a model with `step`."""
+    """``(x [B, F…], valid [1], *states) -> (*outputs, *states')`` of a model with `step`.
 
-    def __init__(self, model: nn.Module, delay: int, batch: int, features: int) -> None:
+    ``model.step(x [B, 1, F…], stream)`` returns one output or a tuple of them.
+    """
+
+    def __init__(
+        self, model: nn.Module, delay: int, batch: int, features: int | Sequence[int]
+    ) -> None:
         super().__init__()
         self.model, self.delay = model, delay
         recorder = Stream(torch.ones(1, dtype=torch.int32), None, delay)
         with torch.no_grad():
-            model.step(torch.zeros(batch, 1, features), recorder)
+            shape = (features,) if isinstance(features, int) else tuple(features)
+            model.step(torch.zeros(batch, 1, *shape), recorder)
         if recorder.depth != delay:
             raise ValueError(f"the model delays by {recorder.depth} steps, but declares {delay}")
         self.states = tuple(
@@ -119,5 +125,6 @@ class StreamStep(nn.Module):
         """One step; see the class docstring."""
         values = {spec.name: value for spec, value in zip(self.states, states, strict=True)}
         stream = Stream(valid, values, self.delay)
-        logits = self.model.step(x.unsqueeze(1), stream)
-        return (logits, *(stream.written[spec.name] for spec in self.states))
+        outputs = self.model.step(x.unsqueeze(1), stream)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        return (*outputs, *(stream.written[spec.name] for spec in self.states))

@@ -40,7 +40,7 @@ def _fires(u: Tensor, threshold: Tensor, rule: LifRule) -> Tensor:
 def _scan(
     x: Tensor, params: Tensor, state: Tensor, valid: Tensor | None, rule: LifRule
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]:
-    """Run the recurrence: potentials before and after the immediate reset, spikes, and the state."""
+    """Run the recurrence: potentials before and after the immediate reset, spikes, state."""
     scale, shift, decay, threshold, reset, synapse = params
     v = state[:, 0]
     current = state[:, 1] if rule.synaptic else None
