@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import re
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,24 @@ def conditions() -> dict[str, Any]:
     found = record_conditions(threads=1)
     del found["threads"]  # each contender states its own
     found["versions"] |= {name: importlib.metadata.version(name) for name in _PACKAGES}
+    found["revision"] = _revision()
     found["versions"]["c compiler"] = toolchain.version(toolchain.find_compiler())
     return found
+
+
+def _revision() -> str | None:
+    """The commit that is measured, ``-dirty`` if files differ from it; None outside a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
 
 
 def show(console: Console, result: CaseResult) -> None:
