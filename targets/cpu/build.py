@@ -20,6 +20,7 @@ from millijoule.bundle import (
 )
 from millijoule.bundle import Target as TargetInfo
 from millijoule.converters.model import Model
+from millijoule.converters.ops import TensorType
 from millijoule.targets import toolchain, versions
 from millijoule.targets.cpu.codegen import Memory, Signature, generate_entry, memory_of
 from millijoule.targets.cpu.lower import compile_object
@@ -67,13 +68,16 @@ def build_cpu(
 
 
 def _manifest(model: Model, target: Target, plan: Plan, memory: Memory, threads: int) -> Manifest:
-    streaming = None
+    streaming, valid_input = None, None
+    first = model.inputs[0][1].shape
+    batch = first[0] if first else 1
     if model.streaming is not None:
+        valid_input = model.inputs[1][0]
         streaming = Streaming(
             delay=model.streaming.delay,
             states=tuple(StateSpec(name, t.shape, t.dtype) for name, t in model.states),
             sequence_input=model.inputs[0][0],
-            valid_input=model.inputs[1][0],
+            valid_input=valid_input,
             limit=None,
             final_output=model.outputs[0][0],
         )
@@ -108,3 +112,9 @@ def _manifest(model: Model, target: Target, plan: Plan, memory: Memory, threads:
         toolchain=versions.toolchain(),
         tolerance=dict(model.tolerance),
     )
+
+
+def _spec(name: str, t: TensorType, batch: int, *, shared: bool = False) -> TensorSpec:
+    """Rows of the first axis are samples if there are as many as the batch has."""
+    by_sample = not shared and t.shape[:1] == (batch,)
+    return TensorSpec(name, t.shape, t.dtype, batch_axis=0 if by_sample else None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -118,8 +118,9 @@ def _pointer(ref: Ref) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A C string literal; names are printable text, which JSON's escapes suit."""
-    return json.dumps(text)
+    """A C string literal of any text in UTF-8: all but plain characters as octal escapes."""
+    plain = set(string.ascii_letters + string.digits + " _-.:/#")
+    return '"' + "".join(chr(b) if chr(b) in plain else f"\\{b:03o}" for b in text.encode()) + '"'
 
 
 def _tensor_table(kind: str, tensors: Sequence[tuple[str, TensorType]]) -> list[str]:

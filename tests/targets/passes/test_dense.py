@@ -1,0 +1,116 @@
+"""What becomes one GEMM with its epilogue, and what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fixtures.programs import check_built, plan_of
+
+
+class Net(nn.Module):
+    """Two layers, put together by a function."""
+
+    def __init__(self, wiring: Callable[[nn.Module, Tensor], object]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 8, bias=False)
+        self.conv = nn.Conv1d(8, 8, 3, padding=1, bias=False)
+        self.scale = nn.Parameter(torch.randn(8))
+        self._wiring = wiring
+
+    def forward(self, x: Tensor) -> object:
+        return self._wiring(self, x)
+
+
+def chain(net: Net, x: Tensor) -> Tensor:
+    return x + F.relu(F.gelu(net.a(x)) * net.scale - 0.25)
+
+
+def two_products(net: Net, x: Tensor) -> Tensor:
+    return net.a(x) + net.b(x)
+
+
+def used_twice(net: Net, x: Tensor) -> Tensor:
+    y = net.a(x)
+    return F.relu(y) * y
+
+
+def also_returned(net: Net, x: Tensor) -> tuple[Tensor, Tensor]:
+    y = net.a(x)
+    return y, F.relu(y)
+
+
+def doubled(net: Net, x: Tensor) -> Tensor:
+    y = net.b(x)
+    return y + y
+
+
+def subtracted_from(net: Net, x: Tensor) -> Tensor:
+    return x - net.b(x)
+
+
+def convolution(net: Net, x: Tensor) -> Tensor:
+    return F.relu(net.conv(x.transpose(1, 2)).transpose(1, 2)) + x
+
+
+def per_row(net: Net, x: Tensor) -> Tensor:
+    return net.a(x) * x.mean(dim=-1, keepdim=True)
+
+
+def in_a_row(net: Net, x: Tensor) -> Tensor:
+    return net.b(F.gelu(net.a(x)))
+
+
+@pytest.mark.parametrize(
+    ("wiring", "kernels"),
+    [
+        (chain, ["linear"]),
+        (two_products, ["linear", "linear"]),
+        (subtracted_from, ["linear"]),
+        (convolution, ["conv1d"]),
+        (in_a_row, ["linear", "linear"]),
+    ],
+)
+def test_chains_become_one_kernel(
+    wiring: Callable[[nn.Module, Tensor], object], kernels: list[str], tmp_path: Path
+) -> None:
+    x = torch.randn(2, 5, 8)
+    plan = plan_of(Net(wiring), x)
+    assert [call.meta.op for call in plan.calls] == kernels
+    check_built(Net(wiring), [x], tmp_path / "net.mjb")
+
+
+@pytest.mark.parametrize("wiring", [used_twice, also_returned, doubled, per_row])
+def test_values_with_other_uses_stay(
+    wiring: Callable[[nn.Module, Tensor], object], tmp_path: Path
+) -> None:
+    x = torch.randn(2, 5, 8)
+    calls = plan_of(Net(wiring), x).calls
+    assert sum(call.meta.op == "linear" for call in calls) == 1
+    assert len(calls) > 1
+    check_built(Net(wiring), [x], tmp_path / "net.mjb")
+
+
+def test_two_products_run_in_an_order_that_works() -> None:
+    """The sum belongs to the later product, whose epilogue reads the earlier one's result."""
+    first, second = plan_of(Net(two_products), torch.randn(2, 5, 8)).calls
+    assert first.outputs[0] in second.operands
+
+
+@pytest.mark.parametrize("shape", [(8,), (3, 8), (2, 3, 8), (2, 1, 3, 8)])
+def test_any_rank(shape: tuple[int, ...], tmp_path: Path) -> None:
+    check_built(Net(in_a_row), [torch.randn(shape)], tmp_path / "net.mjb")
+
+
+def test_layers_are_named_and_counted() -> None:
+    (call,) = plan_of(Net(chain), torch.randn(2, 5, 8)).calls
+    products, elements = 2 * 5 * 8 * 8, 2 * 5 * 8
+    assert call.meta.layer == "a"
+    assert call.meta.multiplies == products + elements
+    assert call.meta.adds == products + 3 * elements  # bias, − 0.25, residual
