@@ -135,8 +135,10 @@ def finish(clip: np.ndarray) -> np.ndarray:
     return np.clip(np.round(clip * 32768), -32768, 32767) / 32768
 
 
-def training_clip(word: np.ndarray, words: Words, rng: np.random.Generator) -> np.ndarray:
-    """One training example of a word."""
+def training_clip(
+    word: np.ndarray, words: Words, rng: np.random.Generator, lowest_snr: float = 2.0
+) -> np.ndarray:
+    """One training example of a word; noise, if any, from ``lowest_snr`` to 40 dB below it."""
     x = word
     if rng.random() < 0.8:
         x = change_speed(x, np.exp(rng.uniform(np.log(0.82), np.log(1.22))))
@@ -156,7 +158,7 @@ def training_clip(word: np.ndarray, words: Words, rng: np.random.Generator) -> n
         end = min(CLIP, start + x.size + int(rng.integers(0, RATE // 5)))
     clip = place(x, start)
     if rng.random() < 0.75:
-        snr = rng.uniform(2, 40)
+        snr = rng.uniform(lowest_snr, 40)
         clip[:end] += noise(end, words, rng) * rms(x) * 10 ** (-snr / 20)
     if rng.random() < 0.4:
         level = rng.uniform(0.1, 1) / max(np.abs(clip).max(), 1e-9)

@@ -102,7 +102,9 @@ def _start_worker(folder: Path, split: str, features: LogMel) -> None:
     _worker = speech, Sampler(speech), features
 
 
-def _training_chunk(seed: tuple[int, int], count: int) -> tuple[np.ndarray, np.ndarray]:
+def _training_chunk(
+    seed: tuple[int, int], count: int, lowest_snr: float
+) -> tuple[np.ndarray, np.ndarray]:
     speech, sampler, features = _worker
     rng = np.random.default_rng(seed)
     x, y = np.empty((count, FRAMES, features.n_mels), np.float16), np.empty(count, np.int64)
@@ -117,7 +119,7 @@ def _training_chunk(seed: tuple[int, int], count: int) -> tuple[np.ndarray, np.n
         else:
             digit = share < _SILENCE_SHARE + _DIGIT_SHARE
             kind = int(rng.integers(len(DIGITS))) if digit else len(DIGITS)
-            clip = training_clip(speech[sampler.draw(kind, rng)], any_word, rng)
+            clip = training_clip(speech[sampler.draw(kind, rng)], any_word, rng, lowest_snr)
         x[index], y[index] = features(clip), kind
     return x, y
 
@@ -136,13 +138,13 @@ def _condition_chunk(seed: int, condition: str, indices: np.ndarray) -> np.ndarr
 
 
 def training_features(
-    folder: Path, features: LogMel, count: int, seed: int, jobs: int
+    folder: Path, features: LogMel, count: int, seed: int, lowest_snr: float, jobs: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw ``count`` clips: float16 ``[count, 98, n_mels]`` and classes int64 ``[count]``."""
     sizes = [min(_CHUNK, count - first) for first in range(0, count, _CHUNK)]
     with ProcessPoolExecutor(jobs, None, _start_worker, (folder, "train", features)) as pool:
         seeds = [(seed, chunk) for chunk in range(len(sizes))]
-        parts = list(pool.map(_training_chunk, seeds, sizes))
+        parts = list(pool.map(_training_chunk, seeds, sizes, [lowest_snr] * len(sizes)))
     return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
 

@@ -23,7 +23,7 @@ from millijoule.audio import LogMelFrontend, frontend_from_manifest
 from millijoule.inputs.wav import read_wav
 
 from .dataset import condition_features
-from .words import DIGITS, LABELS, label_of
+from .words import DIGITS, LABELS, NEAR_MISSES, label_of
 
 HERE = Path(__file__).parent
 Predictor = Callable[[np.ndarray], np.ndarray]
@@ -119,7 +119,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def speech_tables(options: argparse.Namespace, predict: Predictor, frontend: LogMelFrontend) -> str:
     """Accuracy per condition: overall, per voice and per class."""
-    right, tags = {}, None
+    right = {}
     for condition, x, rows, speech in condition_features(
         options.scratch,
         options.split,
@@ -129,21 +129,27 @@ def speech_tables(options: argparse.Namespace, predict: Predictor, frontend: Log
         options.jobs,
     ):
         right[condition] = predict(x).argmax(1) == speech.label[rows]
-        tags = speech.label[rows], speech.voice[rows]
-    assert tags is not None
-    label, voice = tags
-    groups = {"all words": np.ones(len(label), bool)}
+        word, label, voice = speech.word[rows], speech.label[rows], speech.voice[rows]
+    classes = [label == kind for kind in range(len(LABELS))]
     formant = np.char.startswith(voice, "espeak")
-    groups |= {"digits": label < len(DIGITS), "natural voices": ~formant}
-    if formant.any():
-        groups["espeak-ng voices"] = formant
+    similar = np.isin(word, NEAR_MISSES)
+    groups = {
+        "all clips": np.ones(len(label), bool),
+        "digits": label < len(DIGITS),
+        "unknown, near misses": similar,
+        "unknown, other words": classes[-1] & ~similar,
+        "natural voices": ~formant,
+        "espeak-ng voices": formant,
+    }
     groups |= {f"voice {v}": voice == v for v in np.unique(voice)}
-    groups |= {f"class {LABELS[k]}": label == k for k in range(len(LABELS))}
-    rows_of = [
-        [name, int(chosen.sum()), *(float(r[chosen].mean()) for r in right.values())]
-        for name, chosen in groups.items()
-    ]
-    return table(["group", "clips", *right], rows_of)
+    groups |= {f"class {name}": chosen for name, chosen in zip(LABELS, classes, strict=True)}
+    mean = [float(np.mean([r[chosen].mean() for chosen in classes])) for r in right.values()]
+    table_rows: list[list[object]] = [["**mean of the 11 classes**", len(label), *mean]]
+    for name, chosen in groups.items():
+        if chosen.any():
+            share = [float(r[chosen].mean()) for r in right.values()]
+            table_rows.append([name, int(chosen.sum()), *share])
+    return table(["group", "clips", *right], table_rows)
 
 
 def recording_table(predict: Predictor, frontend: LogMelFrontend, paths: list[Path]) -> str:

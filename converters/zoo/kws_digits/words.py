@@ -48,6 +48,7 @@ _OTHER_WORDS = """
     strong weak early quickly alarm timer weather report message cancel repeat record delete confirm
 """
 
+NEAR_MISSES = tuple(dict.fromkeys(_NEAR_MISSES.split()))
 UNKNOWN_WORDS = tuple(dict.fromkeys((_NEAR_MISSES + _OTHER_WORDS).split()))
 
 
