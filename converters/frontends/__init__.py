@@ -24,7 +24,8 @@ def convert_file(
         streaming: build the single step of a spiking network.
 
     Raises UsageError for a file or function that is not there, ModelError for an exception inside
-    the user's code, UnsupportedError for what cannot be converted, DeviceError for a missing package.
+    the user's code, UnsupportedError for what cannot be converted, DeviceError for a missing
+    package.
     """
     if text.endswith(".nir"):
         from millijoule.converters.frontends.nir import convert_nir

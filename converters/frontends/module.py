@@ -92,7 +92,7 @@ def _examples(example_inputs: Sequence[Any] | None) -> list[Tensor]:
         if tensor.dtype not in _DTYPES:
             raise UnsupportedError(
                 f"[module] example input {index} must be one of "
-                f"{', '.join(str(d).removeprefix('torch.') for d in _DTYPES)}, but is {tensor.dtype}"
+                f"{', '.join(map(str, _DTYPES))}, but is {tensor.dtype}"
             )
         if tensor.dim() == 0 or tensor.numel() == 0:
             raise ModelError(
@@ -125,8 +125,8 @@ def _export(module: nn.Module, examples: tuple[Tensor, ...], name: str) -> Model
         program = torch.export.export(module, examples)
     except Exception as error:  # torch.export raises many kinds, all with long explanations
         raise UnsupportedError(
-            f"[module] torch.export cannot trace {name}: {_first_line(error)}; write forward without "
-            "control flow that depends on the values of tensors"
+            f"[module] torch.export cannot trace {name}: {_first_line(error)}; write forward "
+            "without control flow that depends on the values of tensors"
         ) from error
     relax, layers = import_program(program)
     macs = count_macs(module, lambda: module(*examples))
@@ -172,7 +172,7 @@ def _run(module: nn.Module, examples: tuple[Tensor, ...], name: str) -> dict[str
 def _names(module: nn.Module, count: int) -> list[str]:
     """Names of the first arguments of forward; those of ``*args`` are numbered."""
     parameters = list(inspect.signature(module.forward).parameters.values())
-    names = []
+    names: list[str] = []
     for p in parameters:
         if p.kind is p.VAR_POSITIONAL:
             names += [f"{p.name}{i}" for i in range(count - len(names))]

@@ -1,8 +1,8 @@
 """A spiking network over whole sequences: a list of operations, run on batch and time folded.
 
-Every framework describes such a network by one step; here each operation of the step runs once for
-all steps, on tensors ``[B·N, …]``, and each layer of neurons is one scan. `SpikingNet.step` runs the
-same operations for a single step with explicit states.
+Every framework describes such a network by one step; here each operation of the step runs once
+for all steps, on tensors ``[B·N, …]``, and each layer of neurons is one scan. `SpikingNet.step`
+runs the same operations for a single step with explicit states.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class Output:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the original module has time: ``time_axis`` of its input, or None if every step gets the
-    same input, and then ``steps`` says how many there are.
+    """Where the original module has time: ``time_axis`` of its input, or None if every step gets
+    the same input, and then ``steps`` says how many there are.
     """
 
     time_axis: int | None
@@ -127,8 +127,9 @@ class SpikingNet(nn.Module):
         for output in self._outputs:
             if output.kind == "whole":
                 raise UnsupportedError(
-                    f"[streaming] output {output.name!r} is computed from all steps at once; return "
-                    "the stacked spikes, their sum, or the last step, or build without --streaming"
+                    f"[streaming] output {output.name!r} is computed from all steps at once; "
+                    "return the stacked spikes, their sum, or the last step, or build without "
+                    "--streaming"
                 )
 
     def layer(self, path: str) -> nn.Module:
@@ -144,7 +145,7 @@ def _place(root: nn.Module, path: str, layer: nn.Module) -> str:
         name = _free(root, name)
         if name not in root._modules:
             root.add_module(name, nn.Module())
-        root = root._modules[name]  # type: ignore[assignment]
+        root = root.get_submodule(name)
         placed.append(name)
     last = _free(root, last)
     root.add_module(last, layer)
@@ -256,9 +257,9 @@ class _Run:
             return first
         if isinstance(target, SpikingLinear):
             return self._linear(target, first)
-        if isinstance(first, Spikes):
-            if isinstance(target, _MOVERS) or getattr(target, "moves", False):
-                return first.moved(lambda v: target(v, *args[1:], **kwargs))
+        moves = isinstance(target, _MOVERS) or getattr(target, "moves", False)
+        if isinstance(first, Spikes) and moves:
+            return first.moved(lambda v: target(v, *args[1:], **kwargs))
         args, kwargs = pytree.tree_map_only(
             Spikes, self._dense, (args, kwargs), is_leaf=lambda a: isinstance(a, Spikes)
         )

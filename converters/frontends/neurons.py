@@ -75,7 +75,7 @@ class Neurons(Temporal):
     @property
     def width(self) -> int:
         """Number of neurons."""
-        return self.threshold.numel()  # type: ignore[operator,union-attr,return-value]
+        return self.threshold.numel()
 
     def forward(
         self, x: Tensor, stream: Stream | None = None, membrane: list[Tensor] | None = None
@@ -132,7 +132,8 @@ class FoldedNorm(nn.Module):
 
     def __init__(self, norm: nn.modules.batchnorm._BatchNorm) -> None:
         super().__init__()
-        assert norm.running_mean is not None and norm.running_var is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         with torch.no_grad():
             scale = torch.rsqrt(norm.running_var + norm.eps)
             scale = scale if norm.weight is None else scale * norm.weight

@@ -3,8 +3,9 @@
 Neurons are computed relative to their leak voltage, where they also start::
 
     LIF, LI          v ← (1 − dt/τ)·v + (r·dt/τ)·x
-    CubaLIF, CubaLI  i ← (1 − dt/τ_syn)·i + (w_in·dt/τ_syn)·x ;  v ← (1 − dt/τ_mem)·v + (r·dt/τ_mem)·i
-    IF               v ← v + r·x          (no dt: one step is one unit of time, as exporters mean it)
+    CubaLIF, CubaLI  i ← (1 − dt/τ_syn)·i + (w_in·dt/τ_syn)·x
+                     v ← (1 − dt/τ_mem)·v + (r·dt/τ_mem)·i
+    IF               v ← v + r·x      (no dt: one step is one unit of time, as exporters mean it)
 
 A neuron fires if v > v_threshold and is then set to v_reset at once. This is what snnTorch's and
 norse's importers compute from the same graph; with their exporters' dt of 1e-4 the input's factor

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,20 +13,20 @@ from torch import Tensor, fx, nn
 
 from millijoule.converters.frontends.network import Op, Output, Ref, SpikingNet
 from millijoule.converters.frontends.neurons import Neurons, NeuronSpec, rebuilt_layer
-from millijoule.converters.frontends.results import named_outputs
-from millijoule.converters.frontends.snntorch_neurons import STATES, fresh_copy, is_neuron, kind_of
-from millijoule.converters.frontends.trace import VALUE, ValueTracer
-from millijoule.converters.frontends.unroll import (
+from millijoule.converters.frontends.nodes import (
     MEMBRANE,
     SYNAPSE,
     Folded,
-    Folder,
     Info,
     Step,
     live,
     recorded,
     refuse,
 )
+from millijoule.converters.frontends.results import named_outputs
+from millijoule.converters.frontends.snntorch_neurons import STATES, fresh_copy, is_neuron, kind_of
+from millijoule.converters.frontends.trace import VALUE, ValueTracer
+from millijoule.converters.frontends.unroll import Folder
 from millijoule.errors import UnsupportedError
 
 _AGREEMENT = 1e-6  # of outputs in float64, relative to the largest
@@ -219,8 +221,6 @@ def _states_passed(module: nn.Module, x: Tensor) -> list[dict[str, Tensor]]:
 
 def _extra_arguments(module: nn.Module) -> list[None]:
     """None for every state that forward wants: then a neuron goes on from the state it has."""
-    import inspect
-
     parameters = list(inspect.signature(module.forward).parameters.values())[1:]
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [None for p in parameters if p.default is p.empty and p.kind in positional]
@@ -276,8 +276,6 @@ def _compare(
 
     In float64, so that no spike hangs on rounding; where forward insists on float32, in that.
     """
-    import copy
-
     with torch.no_grad():
         try:
             expected, dtype = original(torch.float64), torch.float64
@@ -299,6 +297,6 @@ def _compare(
         if value.shape != want.shape or not torch.allclose(value.to(want), want, atol=tolerance):
             raise refuse(
                 f"the rebuilt network gives another {name!r} than the module",
-                "a step may mix samples, or forward may depend on the number of the step; let every "
-                "step do the same for every sample",
+                "a step may mix samples, or forward may depend on the number of the step; let "
+                "every step do the same for every sample",
             )

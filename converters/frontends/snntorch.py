@@ -10,7 +10,7 @@ over ``x [B, N, F…]`` with outputs
 - ``membrane [B, N, C]``: its potential, if the module returns it,
 
 or ``y [B, N, …]`` where a step's result is no spikes. A module whose ``forward`` *loops over the
-steps* gives what it returns (``y``, ``y0``, ``y1``… or the keys of a dict), with the batch in front.
+steps* gives what it returns (``y``, ``y0``, ``y1``… or the keys of a dict), batch first.
 Streams start from zero states; states that a module was left with do not matter.
 
 Equations of the neurons: Eshraghian et al. 2023, as snnTorch 1.0 computes them (the potential is
@@ -27,11 +27,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from millijoule.converters.frontends.neurons import NeuronSpec
+from millijoule.converters.frontends.nodes import refuse
 from millijoule.converters.frontends.rebuild import rebuild
 from millijoule.converters.frontends.results import repeat_rows
 from millijoule.converters.frontends.snntorch_neurons import fresh_copy, is_neuron, neuron_spec
 from millijoule.converters.frontends.spiking import spiking_model
-from millijoule.converters.frontends.unroll import refuse
 from millijoule.converters.macs import count_macs
 from millijoule.converters.model import Model
 from millijoule.errors import ModelError

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from millijoule.converters.frontends.neurons import NeuronSpec
-from millijoule.converters.frontends.unroll import refuse
+from millijoule.converters.frontends.nodes import refuse
 from millijoule.converters.ops import LifRule
 
 SUPPORTED = ("Leaky", "Synaptic")

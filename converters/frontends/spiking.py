@@ -92,7 +92,7 @@ def _streaming(net: SpikingNet, x: Tensor, about: dict[str, Any]) -> Model:
 def _run_steps(step: StreamStep, x: Tensor, valid: Tensor) -> list[tuple[Tensor, ...]]:
     """Outputs of every step of ``x [B, N, F…]``."""
     states, every = step.initial_states(), []
-    outputs = len(step.model.output_names)  # type: ignore[arg-type]
+    outputs = len(step.model.output_names)
     with torch.no_grad():
         for t in range(x.shape[1]):
             results = step(x[:, t], valid, *states)

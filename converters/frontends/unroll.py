@@ -2,114 +2,42 @@
 
 The record holds every step. Nodes of different steps that do the same with the same become one
 operation; where a step differs from the others, or uses another step's values other than as the
-state of a neuron, the network is refused. Lists that are stacked and running sums become the results
-of whole sequences.
+state of a neuron, the network is refused. Lists that are stacked and running sums become the
+results of whole sequences.
 """
 
 from __future__ import annotations
 
 import operator
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from millijoule.converters.frontends.network import Layout, Op, Ref
+from millijoule.converters.frontends.nodes import (
+    MEMBRANE,
+    SYNAPSE,
+    Constant,
+    Folded,
+    Info,
+    Method,
+    Reshape,
+    Step,
+    Total,
+    Whole,
+    refs_in,
+    refuse,
+    selection_of,
+    target_of,
+)
 from millijoule.converters.frontends.results import named_outputs
 from millijoule.converters.frontends.trace import VALUE
-from millijoule.errors import UnsupportedError
 
 _ADDS = (operator.add, operator.iadd, torch.add, "add", "add_")
 _RESHAPES = (torch.flatten, torch.reshape, "flatten", "view", "reshape")
-_MOVES = ("contiguous", "detach", "clone")
-MEMBRANE, SYNAPSE = "membrane", "synapse"
-
-
-class Constant(nn.Module):
-    """A tensor as a layer without input."""
-
-    value: Tensor
-
-    def __init__(self, value: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("value", value.detach().clone())
-
-    def forward(self) -> Any:
-        """The tensor."""
-        return self.value
-
-
-@dataclass(frozen=True)
-class Method:
-    """``getattr(x, name)(…)`` as a function."""
-
-    name: str
-
-    @property
-    def moves(self) -> bool:
-        """Whether the values stay the same."""
-        return self.name in _MOVES
-
-    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call the method."""
-        return getattr(x, self.name)(*args, **kwargs)
-
-
-@dataclass(frozen=True)
-class Reshape:
-    """Steps to features of shape ``features``."""
-
-    features: tuple[int, ...]
-    moves = True
-
-    def __call__(self, x: Tensor, *_: Any, **__: Any) -> Tensor:
-        """[R, …] → [R, *features]."""
-        return x.reshape(x.shape[0], *self.features)
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A tensor that belongs to no step. ``varies``: it depends on the input."""
-
-    ref: Ref
-    varies: bool = True
-
-
-@dataclass(frozen=True)
-class Step:
-    """A value of step ``t``."""
-
-    ref: Ref
-    t: int
-
-
-@dataclass(frozen=True)
-class Total:
-    """The sum of ``ref`` over the first ``count`` steps."""
-
-    ref: Ref
-    count: int
-
-
-Info = Whole | Step | Total
-
-
-@dataclass(frozen=True)
-class Folded:
-    """The operations; what the record returns, by name; where the input has time."""
-
-    ops: dict[str, Op]
-    results: dict[str, Info]
-    layout: Layout
-    constants: dict[str, Constant]
-
-
-def refuse(what: str, remedy: str) -> UnsupportedError:
-    """The error for a network that cannot be rebuilt."""
-    return UnsupportedError(f"[snntorch] {what}; {remedy}")
 
 
 class Folder:
@@ -145,7 +73,7 @@ class Folder:
         """Node → (whole tensor, time axis, step) for nodes that take the input apart."""
         groups: dict[tuple[fx.Node, int], dict[int, list[fx.Node]]] = defaultdict(dict)
         for node in self._graph.nodes:
-            picked = _selection(node)
+            picked = selection_of(node)
             if picked is None:
                 continue
             source, axis, index = picked
@@ -156,7 +84,7 @@ class Folder:
                 and value.shape[axis] == self._steps
             ):
                 groups[source, axis].setdefault(index % self._steps, []).append(node)
-        frames = {}
+        frames: dict[fx.Node, tuple[fx.Node, int, int]] = {}
         for (source, axis), nodes in groups.items():
             if set(nodes) == set(range(self._steps)):
                 frames |= {n: (source, axis, t) for t, group in nodes.items() for n in group}
@@ -234,17 +162,17 @@ class Folder:
 
         args = fx.node.map_arg(node.args, whole)
         kwargs = fx.node.map_arg(node.kwargs, whole)
-        ref = self._emit("call", _target(node), args, kwargs)
-        if any(r.name in self._spent for r in _refs((args, kwargs))):
+        ref = self._emit("call", target_of(node), args, kwargs)
+        if any(r.name in self._spent for r in refs_in((args, kwargs))):
             self._spent.add(ref.name)
         return ref
 
     def _emit_step(self, node: fx.Node) -> Ref:
         args = fx.node.map_arg(node.args, self._in_step)
         kwargs = fx.node.map_arg(node.kwargs, self._in_step)
-        target: Any = _target(node)
+        target: Any = target_of(node)
         if node.target in _RESHAPES:
-            rows = node.args[0].meta[VALUE].shape[0]  # type: ignore[union-attr]
+            rows = node.args[0].meta[VALUE].shape[0]
             if node.meta[VALUE].shape[0] != rows:
                 raise refuse(
                     f"{node.name} reshapes the batch axis within a step",
@@ -331,13 +259,14 @@ class Folder:
                 return Whole(self._emit_after("sum", None, total.ref))
         raise refuse(
             f"{node.name} mixes values of different steps",
-            "collect what every step gives in a list and torch.stack it after the loop, or add it up",
+            "collect what every step gives in a list and torch.stack it after the loop, or sum it",
         )
 
     def _stack(self, node: fx.Node) -> Whole:
         items = node.args[0]
         axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
-        assert isinstance(items, list | tuple) and isinstance(axis, int)
+        assert isinstance(items, list | tuple)
+        assert isinstance(axis, int)
         infos = [self._info.get(i) if isinstance(i, fx.Node) else None for i in items]
         refs = {i.ref for i in infos if isinstance(i, Step)}
         order = [i.t if isinstance(i, Step) else -1 for i in infos]
@@ -397,7 +326,7 @@ class Folder:
         if isinstance(returned, fx.Node) and isinstance(returned.meta[VALUE], tuple):
             count = len(returned.meta[VALUE])
             return {f"y{i}": self._part(returned, i) for i in range(count)}
-        results = {}
+        results: dict[str, Info] = {}
         for name, value in named_outputs(returned).items():
             if value is None:
                 continue
@@ -441,69 +370,3 @@ class Folder:
             self._known[key] = name
             self._ops[name] = Op(name, kind, target, tuple(args), dict(kwargs or {}))
         return Ref(self._known[key])
-
-
-def _refs(tree: Any) -> list[Ref]:
-    leaves, _ = torch.utils._pytree.tree_flatten(tree, is_leaf=lambda a: isinstance(a, Ref))
-    return [leaf for leaf in leaves if isinstance(leaf, Ref)]
-
-
-def live(ops: Mapping[str, Op], wanted: Sequence[Ref]) -> list[Op]:
-    """The operations that ``wanted`` depend on, in order; UnsupportedError for a synaptic current."""
-    needed = {ref.name for ref in wanted}
-    kept = []
-    for op in reversed(ops.values()):
-        if op.name in needed or f"{op.name}.{MEMBRANE}" in needed:
-            kept.append(op)
-            needed |= {ref.name for ref in _refs((op.args, dict(op.kwargs)))}
-    for name in needed:
-        if name.endswith(f".{SYNAPSE}") and name not in ops:
-            raise refuse(
-                f"the synaptic current of {name.removesuffix('.' + SYNAPSE)!r} is read",
-                "only spikes and membrane potentials can be; leave it out of the results",
-            )
-    return kept[::-1]
-
-
-def recorded(ops: Sequence[Op], wanted: Sequence[Ref]) -> set[str]:
-    """Names of neurons whose potentials are read."""
-    refs = [*wanted, *(r for op in ops for r in _refs((op.args, dict(op.kwargs))))]
-    suffix = f".{MEMBRANE}"
-    return {r.name.removesuffix(suffix) for r in refs if r.name.endswith(suffix)}
-
-
-def _target(node: fx.Node) -> Any:
-    return Method(str(node.target)) if node.op == "call_method" else node.target
-
-
-def _selection(node: fx.Node) -> tuple[fx.Node, int, int] | None:
-    """(tensor, axis, index) of ``x[i]``, ``x[:, i]``, ``x.select(axis, i)``, ``x.unbind(axis)[i]``."""
-    if not node.args or not isinstance(node.args[0], fx.Node):
-        return None
-    source = node.args[0]
-    if node.target in ("select", torch.select) and len(node.args) == 3:
-        axis, index = node.args[1:]
-        rank = source.meta[VALUE].dim()
-        return (source, axis % rank, index) if isinstance(index, int) else None  # type: ignore[operator]
-    if node.target is not operator.getitem:
-        return None
-    index = node.args[1]
-    if isinstance(index, int) and source.target in (torch.unbind, "unbind"):
-        tensor = source.args[0]
-        axis = source.args[1] if len(source.args) > 1 else source.kwargs.get("dim", 0)
-        rank = tensor.meta[VALUE].dim()  # type: ignore[union-attr]
-        return tensor, axis % rank, index  # type: ignore[operator,return-value]
-    if isinstance(index, int):
-        return source, 0, index
-    if isinstance(index, tuple):
-        places = [i for i, part in enumerate(index) if isinstance(part, int)]
-        rest = [part for part in index if not isinstance(part, int)]
-        if len(places) == 1 and all(part == slice(None) for part in rest):
-            return source, places[0], index[places[0]]
-        if (
-            len(places) == 1
-            and places[0] == 0
-            and all(part is Ellipsis or part == slice(None) for part in rest)
-        ):
-            return source, 0, index[0]
-    return None

@@ -20,9 +20,9 @@ def load_example(text: str) -> tuple[Any, Any, str]:
     """Module, example inputs and name from ``file.py:function``.
 
     The function is called without arguments and returns ``(module, example_inputs)`` or a module
-    with an attribute ``example_inputs``. The file is *executed*, as the user's own code: never name
-    one that you would not run. UsageError for a missing file or function; ModelError, with the line,
-    for an exception inside it.
+    with an attribute ``example_inputs``. The file is *executed*, as the user's own code: never
+    name one that you would not run. UsageError for a missing file or function; ModelError, with the
+    line, for an exception inside it.
     """
     path_text, _, function = text.rpartition(":")
     path = Path(path_text)
@@ -42,7 +42,8 @@ def load_example(text: str) -> tuple[Any, Any, str]:
             and getattr(v, "__module__", None) == module.__name__
         ]
         raise UsageError(
-            f"[source] {path.name} has no function {function!r}; it has {', '.join(known) or 'none'}"
+            f"[source] {path.name} has no function {function!r}; "
+            f"it has {', '.join(known) or 'none'}"
         )
     with _user_code(path):
         made = make()
@@ -61,7 +62,8 @@ def _execute(path: Path) -> ModuleType:
     """The file as a module; its folder can be imported from meanwhile, as if run by Python."""
     name = f"millijoule_source_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     folder = str(path.resolve().parent)
     sys.modules[name] = module  # dataclasses and pickles look their module up
