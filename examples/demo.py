@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 
 import millijoule as mj
-from millijoule.cli import main as mj_command
 from millijoule.converters.source import zoo_entries
 from millijoule.inputs import read_inputs
 
@@ -26,17 +26,17 @@ SHOW_EVERY = 10  # frames
 
 
 def command(*arguments: str | Path) -> None:
-    """Print and run one `mj` command; stop the demo if it fails."""
+    """Print and run one `mj` command, in a process of its own; stop the demo if it fails."""
     words = [str(a) for a in arguments]
     print(f"\n$ mj {shlex.join(words)}", flush=True)
-    code = mj_command(words)
-    if code != 0:
-        sys.exit(code)
+    done = subprocess.run([sys.executable, "-m", "millijoule", *words], check=False)
+    if done.returncode != 0:
+        sys.exit(done.returncode)
 
 
 def stream(bundle: Path, recording: Path) -> None:
     """Feed ``recording`` one 10 ms frame at a time and show how the decision forms."""
-    print(f"\nStreaming {recording.name}, one frame at a time:")
+    print(f"\nStreaming {recording.name}, one frame at a time:", flush=True)
     with mj.load(bundle) as session:
         labels = session.manifest.model.labels or ()
         frames = read_inputs(recording, session.manifest)["x"][0]
