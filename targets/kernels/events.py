@@ -10,7 +10,6 @@ import tvm.script.ir_builder.tirx as T
 from millijoule.converters.ops import TensorType, tir
 from millijoule.targets.target import Isa
 
-
 _COMPRESS_LANES = 16  # of one vpcompressd
 
 

@@ -60,8 +60,8 @@ def for_blocks(
 class Accumulators:
     """``rows × width`` float32 accumulators that LLVM keeps in vector registers.
 
-    One small buffer per vector, accessed whole: LLVM promotes each to a register. TVM keeps a buffer
-    on the stack only if it is small and of "global" scope; any other would be taken from the
+    One small buffer per vector, accessed whole: LLVM promotes each to a register. TVM keeps a
+    buffer on the stack only if it is small and of "global" scope; any other would be taken from the
     workspace, which parallel workers do not have.
     """
 
