@@ -9,7 +9,7 @@ from tvm import relax
 
 from millijoule.targets.kernels import CPU_KERNELS
 from millijoule.targets.passes.dense import lower_dense
-from millijoule.targets.passes.elementwise import legalise
+from millijoule.targets.passes.legalise import legalise
 from millijoule.targets.passes.layout import channels_last
 from millijoule.targets.passes.vocabulary import lower_vocabulary
 from millijoule.targets.target import Target
@@ -31,7 +31,7 @@ def lower_for_cpu(module: tvm.IRModule, target: Target, layers: Mapping[str, str
         lower_vocabulary(CPU_KERNELS, target.isa),
         transform.DeadCodeElimination(),
         transform.FoldConstant(),
-        legalise(),
+        legalise(target.isa),
         transform.AnnotateTIROpPattern(),
         transform.FoldConstant(),
         transform.FuseOps(),

@@ -42,8 +42,8 @@ class NativeProgram:
         self._ctx = ctypes.c_void_p(self._context.ctypes.data)
         self._input_pointers = (ctypes.c_void_p * max(len(manifest.inputs), 1))()
         self._output_pointers = (ctypes.c_void_p * max(len(manifest.outputs), 1))()
-        self._bound_inputs: tuple[np.ndarray, ...] = ()
-        self._bound_outputs: tuple[np.ndarray, ...] = ()
+        self._bound_inputs: tuple[np.ndarray, ...] | None = None
+        self._bound_outputs: tuple[np.ndarray, ...] | None = None
         self._taps = {tap.name: (index, tap) for index, tap in manifest.taps()}
         self._ticks: np.ndarray = np.zeros(len(manifest.kernels), np.uint64)
         status = lib.mj_init(
@@ -62,10 +62,10 @@ class NativeProgram:
     def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """Run once; see :meth:`Program.run`."""
         self._require_open()
-        # Checking arrays and taking their addresses costs as much as a small model's step, so
-        # arrays that are the same objects as last time, bound without a stand-in, stay bound.
-        if not (_same(inputs, self._bound_inputs) and _same(outputs, self._bound_outputs)):
-            self._bound_inputs = self._bound_outputs = ()
+        # Checking arrays and taking their addresses costs as much as a small model's step, so the
+        # very tuples of last time, whose arrays needed no stand-in, stay bound.
+        if inputs is not self._bound_inputs or outputs is not self._bound_outputs:
+            self._bound_inputs = self._bound_outputs = None
             sources = self._bind(self._manifest.inputs, inputs, self._input_pointers, copy=True)
             sinks = self._bind(self._manifest.outputs, outputs, self._output_pointers, copy=False)
             if not (_same(sources, inputs) and _same(sinks, outputs)):
@@ -74,7 +74,8 @@ class NativeProgram:
                     if sink is not output:
                         output[...] = sink
                 return
-            self._bound_inputs, self._bound_outputs = tuple(inputs), tuple(outputs)
+            if isinstance(inputs, tuple) and isinstance(outputs, tuple):
+                self._bound_inputs, self._bound_outputs = inputs, outputs
         self._call()
 
     def _call(self) -> None:
