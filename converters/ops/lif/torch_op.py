@@ -111,6 +111,8 @@ def _setup(ctx, inputs, output):  # type: ignore[no-untyped-def]
 def _backward(ctx, grad_spikes, grad_state):  # type: ignore[no-untyped-def]
     """Back-propagation through time with the sigmoid surrogate; the reset is detached.
 
+    Of the parameters, scale and shift learn; decay, threshold and reset are constants (gradient 0).
+
     Defined for the neurons that this project trains: blend charge, immediate reset to a constant or
     none, no synapse, no gate. Others raise: train them in their own framework and convert.
     """
