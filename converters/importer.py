@@ -64,6 +64,7 @@ def import_program(program: torch.export.ExportedProgram) -> tuple[tvm.IRModule,
     table = torch.export.default_decompositions()
     table.pop(torch.ops.aten.linear.default, None)  # keep linear layers in one piece
     program = program.run_decompositions(table)
+    _select_from_the_front(program)
     fold_constants(program)
     try:
         module = from_exported_program(
@@ -72,6 +73,14 @@ def import_program(program: torch.export.ExportedProgram) -> tuple[tvm.IRModule,
     except (AssertionError, NotImplementedError, KeyError) as error:
         raise UnsupportedError(_explain(program, error)) from error
     return module, layers
+
+
+def _select_from_the_front(program: torch.export.ExportedProgram) -> None:
+    """Make negative indices of ``select`` positive: TVM would read in front of the tensor."""
+    for node in program.graph.nodes:
+        if node.target is torch.ops.aten.select.int and node.args[2] < 0:
+            source, axis, index = node.args
+            node.args = (source, axis, index + source.meta["val"].shape[axis])
 
 
 def _labelled(name: str, layers: dict[str, str]) -> Callable[[torch.fx.Node, Any], relax.Var]:

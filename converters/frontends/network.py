@@ -7,6 +7,8 @@ runs the same operations for a single step with explicit states.
 
 from __future__ import annotations
 
+import keyword
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -153,8 +155,9 @@ def _place(root: nn.Module, path: str, layer: nn.Module) -> str:
 
 
 def _free(root: nn.Module, name: str) -> str:
-    """``name``, or a longer one if it is an attribute of every module."""
-    while name not in root._modules and hasattr(root, name):
+    """``name`` as torch.export can write it: no keyword, nor an attribute of every module."""
+    name = re.sub(r"\W", "_", name) or "_"
+    while keyword.iskeyword(name) or (name not in root._modules and hasattr(root, name)):
         name += "_"
     return name
 

@@ -70,6 +70,8 @@ class Neurons(Temporal):
         self.emits_spikes = spec.spiking
         for row in _ROWS:
             value = torch.as_tensor(getattr(spec, row), dtype=torch.float32).detach()
+            while value.dim() > len(features) and value.shape[0] == 1:  # a batch axis
+                value = value[0]
             self.register_buffer(row, value.expand(features).reshape(-1).clone())
 
     @property

@@ -213,7 +213,8 @@ def _build(graph: Any, order: Sequence[str], x: Tensor, dt: float) -> SpikingNet
             builder.add(name, node, sources[name], dt)
     if not results:
         raise ModelError("[nir] the graph has no Output node")
-    outputs = _outputs(results, builder.layers)
+    in_order = {name: results[name] for name in graph.nodes if name in results}
+    outputs = _outputs(in_order, builder.layers)
     return SpikingNet(builder.ops, outputs, builder.layers, Layout(1)).eval()
 
 

@@ -259,7 +259,8 @@ class Folder:
                 return Whole(self._emit_after("sum", None, total.ref))
         raise refuse(
             f"{node.name} mixes values of different steps",
-            "collect what every step gives in a list and torch.stack it after the loop, or sum it",
+            "recurrent connections are not converted; results of steps may be collected in a list "
+            "and stacked after the loop with torch.stack, or summed",
         )
 
     def _stack(self, node: fx.Node) -> Whole:
