@@ -134,32 +134,6 @@ def voice_accuracy(
     return result
 
 
-def calibrate(model: nn.Module, sets: dict[str, Evaluation], scale: LogMel) -> float:
-    """Move the bias of ``unknown`` to where every class counts alike on the validation voices.
-
-    Training clips hold one class in four as ``unknown``, which pulls doubtful digits there. Returns
-    the shift, in units of the exported logits; it is 0 where no shift does better.
-    """
-    logits, label = [], []
-    for data in sets.values():
-        x = (data.x.float() - scale.mean) / scale.std
-        logits.append(_SHARPNESS * predict(model, x))
-        label.append(data.label)
-    scores, truth = np.concatenate(logits), np.concatenate(label)
-
-    def recall(shift: float) -> float:
-        moved = scores.copy()
-        moved[:, -1] += shift
-        right = moved.argmax(1) == truth
-        return float(np.mean([right[truth == kind].mean() for kind in range(len(LABELS))]))
-
-    best = max(np.linspace(-2, 2, 41), key=lambda shift: (round(recall(shift), 6), -abs(shift)))
-    with torch.no_grad():
-        model.get_parameter("head.bias")[-1] += best / _SHARPNESS
-    print(f"unknown {best:+.1f}: mean recall {recall(0.0):.4f} to {recall(best):.4f}", flush=True)
-    return float(best)
-
-
 def train(options: argparse.Namespace) -> None:
     """Train a model and export it, with its best weights."""
     torch.manual_seed(options.seed)
@@ -182,7 +156,7 @@ def train(options: argparse.Namespace) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, options.rate, total_steps=options.epochs * steps_per_epoch, pct_start=0.08
     )
-    best, best_state = -1.0, model.state_dict()
+    best = -1.0
     for epoch in range(options.epochs):
         start, losses = time.perf_counter(), []
         model.train()
@@ -206,11 +180,7 @@ def train(options: argparse.Namespace) -> None:
         print(f"epoch {epoch} loss {np.mean(losses):.4f} {line} {seconds:.0f} s", flush=True)
         if mean > best:
             best = mean
-            best_state = {key: value.clone() for key, value in model.state_dict().items()}
             export(model, scale, hparams, options.out)
-    model.load_state_dict(best_state)
-    calibrate(model, validation, scale)
-    export(model, scale, hparams, options.out)
 
 
 def resume(model: nn.Module, folder: Path) -> None:
