@@ -9,7 +9,7 @@ results of whole sequences.
 from __future__ import annotations
 
 import operator
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,10 +30,10 @@ from millijoule.converters.frontends.nodes import (
     Whole,
     refs_in,
     refuse,
-    selection_of,
     target_of,
 )
 from millijoule.converters.frontends.results import named_outputs
+from millijoule.converters.frontends.time_axis import Frames, find_frames, find_layout
 from millijoule.converters.frontends.trace import VALUE
 
 _ADDS = (operator.add, operator.iadd, torch.add, "add", "add_")
@@ -52,8 +52,8 @@ class Folder:
         self._calls: Counter[str] = Counter()
         self._spent: set[str] = set()
         self._constants: dict[str, Constant] = {}
-        self._frames = {} if self._frame_only else self._find_frames()
-        self._layout = Layout(1) if self._frame_only else self._find_layout()
+        self._frames: Frames = {} if steps is None else find_frames(graph, steps)
+        self._layout = Layout(1) if steps is None else find_layout(graph, steps, self._frames)
 
     def fold(self) -> Folded:
         """Go through the record once."""
@@ -66,47 +66,6 @@ class Folder:
                 if info is not None:
                     self._info[node] = info
         return Folded(self._ops, results, self._layout, self._constants)
-
-    # --- time in the input -----------------------------------------------------------------------
-
-    def _find_frames(self) -> dict[fx.Node, tuple[fx.Node, int, int]]:
-        """Node → (whole tensor, time axis, step) for nodes that take the input apart."""
-        groups: dict[tuple[fx.Node, int], dict[int, list[fx.Node]]] = defaultdict(dict)
-        for node in self._graph.nodes:
-            picked = selection_of(node)
-            if picked is None:
-                continue
-            source, axis, index = picked
-            value = source.meta.get(VALUE)
-            if (
-                isinstance(value, Tensor)
-                and value.dim() > axis
-                and value.shape[axis] == self._steps
-            ):
-                groups[source, axis].setdefault(index % self._steps, []).append(node)
-        frames: dict[fx.Node, tuple[fx.Node, int, int]] = {}
-        for (source, axis), nodes in groups.items():
-            if set(nodes) == set(range(self._steps)):
-                frames |= {n: (source, axis, t) for t, group in nodes.items() for n in group}
-        return frames
-
-    def _find_layout(self) -> Layout:
-        """Which axis of the input is time."""
-        (x,) = [n for n in self._graph.nodes if n.op == "placeholder"]
-        if not self._frames:
-            return Layout(None, self._steps)
-        axes = {axis for source, axis, _ in self._frames.values() if source is x}
-        if len(axes) == 1:
-            return Layout(axes.pop())
-        fits = [
-            a for a in (0, 1) if x.meta[VALUE].dim() > a and x.meta[VALUE].shape[a] == self._steps
-        ]
-        if len(fits) != 1:
-            raise refuse(
-                f"cannot tell which axis of the example input {list(x.meta[VALUE].shape)} is time",
-                "give an example whose batch differs from its number of steps",
-            )
-        return Layout(fits[0])
 
     # --- nodes -----------------------------------------------------------------------------------
 
