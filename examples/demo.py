@@ -2,8 +2,8 @@
 
     python examples/demo.py [--out FOLDER]
 
-Builds `kws-digits` for this machine, verifies it, runs it on recordings of a real person, streams one
-of them frame by frame, profiles a step and writes an HTML report. Every command it runs is printed, so
+Builds `kws-digits` for this machine, verifies it, runs it on recordings of a real person, streams
+one of them frame by frame, profiles a step and writes an HTML report. Every command is printed, so
 that you can run it yourself.
 """
 

@@ -9,8 +9,8 @@ from tvm import relax
 
 from millijoule.targets.kernels import CPU_KERNELS
 from millijoule.targets.passes.dense import lower_dense
-from millijoule.targets.passes.legalise import legalise
 from millijoule.targets.passes.layout import channels_last
+from millijoule.targets.passes.legalise import legalise
 from millijoule.targets.passes.vocabulary import lower_vocabulary
 from millijoule.targets.target import Target
 

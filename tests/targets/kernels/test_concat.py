@@ -22,9 +22,7 @@ from millijoule.targets.target import AVX2, AVX512, Isa, get_target
         ([(3, 2, 16), (1, 2, 16)], 0),
     ],
 )
-def test_equals_numpy(
-    shapes: list[tuple[int, ...]], axis: int, dtype: str, isa: Isa
-) -> None:
+def test_equals_numpy(shapes: list[tuple[int, ...]], axis: int, dtype: str, isa: Isa) -> None:
     rng = np.random.default_rng(0)
     arrays = [rng.integers(0, 100, shape).astype(dtype) for shape in shapes]
     expected = np.concatenate(arrays, axis=axis)
