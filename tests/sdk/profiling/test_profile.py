@@ -12,7 +12,7 @@ import pytest
 
 import millijoule as mj
 from millijoule.energy.meter import COUNTER, Channel, Meter, UnavailableError
-from millijoule.profiling import check, load_profile
+from millijoule.profiling import check, layers, load_profile
 from millijoule.profiling.layers import time_kernels
 from millijoule.profiling.stats import Stability
 
@@ -190,7 +190,11 @@ def test_bad_arguments(plain: mj.Session, arguments: dict[str, object], message:
         mj.profile(plain, **{**QUICK, **arguments})
 
 
-def test_interrupted_calls_do_not_count_as_kernel_time() -> None:
+def test_interrupted_calls_do_not_count_as_kernel_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0]  # the test's own clock, in ns: a busy machine must not interrupt calls of its own
+    fake = SimpleNamespace(perf_counter_ns=lambda: now[0], perf_counter=lambda: now[0] / 1e9)
+    monkeypatch.setattr(layers, "time", fake)
+
     class Interrupted:
         """Kernels of 1 and 2 µs; every fifth call takes 1 ms longer."""
 
@@ -200,7 +204,7 @@ def test_interrupted_calls_do_not_count_as_kernel_time() -> None:
 
         def run(self) -> None:
             self.calls += 1
-            time.sleep(0.001 if self.calls % 5 == 0 else 0)
+            now[0] += 1_003_000 if self.calls % 5 == 0 else 3_000
 
         def kernel_ns(self) -> np.ndarray:
             return np.array([1000, 2000 + (1_000_000 if self.calls % 5 == 0 else 0)])
