@@ -111,7 +111,8 @@ def _ours(
     x = aligned_empty(session.inputs[0].shape, "float32")
     valid = aligned_empty((1,), "int32")
     valid[...] = 1
-    inputs, out = [x, valid], [aligned_empty(s.shape, s.dtype) for s in session.outputs]
+    # tuples, which stay bound from call to call
+    inputs, out = (x, valid), tuple(aligned_empty(s.shape, s.dtype) for s in session.outputs)
 
     def by_program(t: int) -> None:
         x[...] = frames[t : t + 1]
@@ -215,7 +216,8 @@ def _prefix(module: Any, frames: np.ndarray) -> np.ndarray:
 def _kernels(session: Session, frames: np.ndarray, settings: Settings) -> list[KernelRow]:
     """Median time of each kernel over some sequences, beside its floor."""
     x, valid = aligned_empty(session.inputs[0].shape, "float32"), aligned_empty((1,), "int32")
-    inputs, out = [x, valid], [aligned_empty(s.shape, s.dtype) for s in session.outputs]
+    # tuples, which stay bound from call to call
+    inputs, out = (x, valid), tuple(aligned_empty(s.shape, s.dtype) for s in session.outputs)
     spikes = mean_spikes(session, frames[None], len(frames))
     valid[...] = 1
     order = cycle(range(len(frames)))

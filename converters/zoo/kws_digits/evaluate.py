@@ -140,6 +140,8 @@ def speech_tables(options: argparse.Namespace, predict: Predictor, frontend: Log
         "unknown, other words": classes[-1] & ~similar,
         "natural voices": ~formant,
         "espeak-ng voices": formant,
+        "espeak-ng voices, digits": formant & (label < len(DIGITS)),
+        "espeak-ng voices, near misses left out": formant & ~similar,
     }
     groups |= {f"voice {v}": voice == v for v in np.unique(voice)}
     groups |= {f"class {name}": chosen for name, chosen in zip(LABELS, classes, strict=True)}
