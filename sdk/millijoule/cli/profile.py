@@ -55,10 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Measure, print tables, write files, compare."""
     from ..profiling import check, load_profile, profile
-    from ..report import profile_tables
+    from ..report import html, profile_tables
 
     if arguments.trace and not arguments.layers:
         raise UsageError("--trace needs the kernel times that --no-layers leaves out")
+    if arguments.html:
+        html.require()  # now, not after the measurement
     baseline = load_profile(arguments.baseline) if arguments.baseline else None
     with load(arguments.bundle, arguments.threads) as session, console.progress() as report:
         inputs = read_inputs(arguments.inputs, session.manifest) if arguments.inputs else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,14 @@ TEMPLATE = "report.html.j2"
 MAX_ROWS = 16
 
 
+def require() -> None:
+    """Raise `UsageError` unless reports can be made; call it before a long measurement."""
+    if find_spec("jinja2") is None:
+        raise UsageError(
+            "the HTML report needs jinja2; install the extra: pip install 'millijoule[report]'"
+        )
+
+
 def render(profiles: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> str:
     """HTML of one or several profiles; several begin with a comparison.
 
@@ -26,12 +35,9 @@ def render(profiles: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> 
     Raises:
         UsageError: jinja2 is not installed.
     """
-    try:
-        import jinja2
-    except ImportError:
-        raise UsageError(
-            "the HTML report needs jinja2; install the extra: pip install 'millijoule[report]'"
-        ) from None
+    require()
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
