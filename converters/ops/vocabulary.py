@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 Attrs = Mapping[str, Any]
 
 
@@ -27,6 +29,11 @@ class TensorType:
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the dense tensor."""
+        return self.size * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from millijoule.bundle import (
+    SAMPLE_INPUTS,
+    SAMPLE_OUTPUTS,
     Arena,
     Bundle,
     Manifest,
@@ -30,7 +32,6 @@ from millijoule.targets.passes.pipeline import lower_for_cpu
 from millijoule.targets.target import Target
 
 LIBRARY, WEIGHTS = "program/libmodel.so", "program/weights.bin"
-SAMPLE_INPUTS, SAMPLE_OUTPUTS = "samples/inputs.npz", "samples/outputs.npz"
 ABI_VERSION = 1  # MJ_ABI_VERSION of millijoule.h
 
 

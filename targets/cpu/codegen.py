@@ -6,8 +6,6 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from millijoule.converters.ops import TensorType
 from millijoule.targets.cpu.plan import Plan, Ref, align
 
@@ -57,14 +55,9 @@ class Memory:
         return self.state_offset + 2 * self.states
 
 
-def tensor_bytes(t: TensorType) -> int:
-    """Size of a dense tensor."""
-    return t.size * np.dtype(t.dtype).itemsize
-
-
 def memory_of(plan: Plan, signature: Signature, workspace: int) -> Memory:
     """Arena layout of a program."""
-    states = sum(align(tensor_bytes(t)) for _, t in signature.states)
+    states = sum(align(t.nbytes) for _, t in signature.states)
     return Memory(plan.planned_bytes, workspace, states)
 
 
@@ -88,7 +81,7 @@ def generate_entry(name: str, plan: Plan, signature: Signature, memory: Memory, 
         arguments = ", ".join(_pointer(ref) for ref in call.args)
         lines.append(f"  MJ_CALL(ctx, {index}u, {call.symbol}({arguments}));")
     for output, ref in plan.copies:
-        size = tensor_bytes(ref.type)
+        size = ref.type.nbytes
         lines.append(f"  memcpy(outputs[{output}], {_pointer(ref)}, {size}u);")
     unused = "(void)ctx; (void)inputs; (void)outputs;"
     lines += [f"  {unused}", "  return MJ_OK;", "}", ""]
@@ -132,7 +125,7 @@ def _tensor_table(kind: str, tensors: Sequence[tuple[str, TensorType]]) -> list[
         lines.append(f"static const int32_t {kind}_shape_{i}[] = {{{dims}}};")
         rows.append(
             f"  {{{_quoted(name)}, {_DTYPES[t.dtype]}, {len(t.shape)}u, {kind}_shape_{i}, "
-            f"{tensor_bytes(t)}u, -1}},"
+            f"{t.nbytes}u, -1}},"
         )
     return [*lines, f"static const mj_tensor mj_{kind}[] = {{", *rows, "};"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 from millijoule.bundle import Kernel, KernelOutput, SpikeInput
-from millijoule.targets.cpu.codegen import tensor_bytes
 from millijoule.targets.cpu.plan import KernelCall, Plan, Ref
 
 
@@ -110,4 +109,4 @@ def _ref(plan: Plan, place: tuple[int, int]) -> Ref:
 
 
 def _total(refs: list[Ref] | tuple[Ref, ...]) -> int:
-    return sum(tensor_bytes(r.type) for r in refs)
+    return sum(r.type.nbytes for r in refs)

@@ -128,7 +128,7 @@ class _Planner:
             t = tensor_type(var)
             index = next((i for i, o in enumerate(self._outputs) if o.same_as(var)), None)
             if index is None:
-                self._refs[var] = Ref("arena", self._allocate(_nbytes(t)), t)
+                self._refs[var] = Ref("arena", self._allocate(t.nbytes), t)
             else:
                 self._refs[var] = Ref("output", index, t)
         elif name in ("relax.memory.kill_storage", "relax.memory.kill_tensor"):
@@ -190,10 +190,6 @@ class _Planner:
         offset = self._plan.planned_bytes
         self._plan.planned_bytes += align(size)
         return offset
-
-
-def _nbytes(t: TensorType) -> int:
-    return t.size * np.dtype(t.dtype).itemsize
 
 
 def _output_vars(body: relax.Expr, bound: dict[relax.Var, relax.Expr]) -> list[relax.Var]:

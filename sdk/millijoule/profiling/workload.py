@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..bundle import Manifest, Streaming, TensorSpec
+from ..bundle import Manifest, Streaming
 from ..errors import UsageError
 from ..executors import Program, aligned_empty
-from ..tensors import check_names, to_array
+from ..tensors import check_names, run_inputs, to_array
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class Workload:
 
 def _calls(manifest: Manifest, arrays: Mapping[str, Any]) -> list[Call]:
     check_names(arrays, [spec.name for spec in manifest.inputs])
-    values = [to_array(spec, arrays[spec.name], _free_batch(spec)) for spec in manifest.inputs]
-    pairs = list(zip(manifest.inputs, values, strict=True))
+    wanted = run_inputs(manifest)
+    pairs = [(spec, to_array(spec, arrays[spec.name], shape)) for spec, shape in wanted]
     rows = {v.shape[spec.batch_axis] for spec, v in pairs if spec.batch_axis is not None}
     if len(rows) > 1:
         raise UsageError(f"inputs must have equally many rows, but have {sorted(rows)}")
@@ -84,17 +84,12 @@ def _calls(manifest: Manifest, arrays: Mapping[str, Any]) -> list[Call]:
     ]
 
 
-def _free_batch(spec: TensorSpec) -> list[int | None]:
-    """The shape of an input with any number of rows."""
-    return [None if axis == spec.batch_axis else size for axis, size in enumerate(spec.shape)]
-
-
 def _stream_calls(
     manifest: Manifest, streaming: Streaming, arrays: Mapping[str, Any]
 ) -> list[Call]:
-    sequence = next(s for s in manifest.inputs if s.name == streaming.sequence_input)
+    [(sequence, shape)] = run_inputs(manifest)
     check_names(arrays, [sequence.name])
-    x = to_array(sequence, arrays[sequence.name], [None, None, *sequence.shape[1:]])
+    x = to_array(sequence, arrays[sequence.name], shape)
     steps = min(x.shape[1], streaming.limit or x.shape[1])
     valid = _aligned(np.ones(1, np.int32))
     calls = []

@@ -21,7 +21,6 @@ from millijoule.targets.cpu.codegen import (
     Signature,
     generate_entry,
     memory_of,
-    tensor_bytes,
 )
 from millijoule.targets.cpu.plan import Plan, make_plan
 from millijoule.targets.passes.pipeline import lower_for_cpu
@@ -75,7 +74,7 @@ def test_memory_layout() -> None:
     assert (memory.workspace_offset, memory.state_offset, memory.total) == (128, 192, 576)
     states = tuple((f"s{i}", TensorType((i + 1,), "float32")) for i in range(20))
     total = memory_of(Plan(planned_bytes=64), Signature((), (), states), 0).states
-    assert total == sum(-(-tensor_bytes(t) // 64) * 64 for _, t in states)
+    assert total == sum(-(-t.nbytes // 64) * 64 for _, t in states)
 
 
 MAIN = r"""

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from fixtures.models import LMUFORMER
 from fixtures.programs import check_built, plan_of
 from millijoule.converters import convert
-from millijoule.targets.cpu.codegen import tensor_bytes
 from millijoule.targets.cpu.plan import ALIGNMENT, Plan, Ref, make_plan
 from millijoule.targets.passes.pipeline import lower_for_cpu
 from millijoule.targets.target import get_target
@@ -94,13 +93,13 @@ def test_everything_is_aligned_and_inside(plan: Plan) -> None:
     for call in plan.calls:
         for ref in call.args:
             if ref.space in limits:
-                size = tensor_bytes(ref.type)
+                size = ref.type.nbytes
                 assert ref.offset % ALIGNMENT == 0
                 assert ref.offset + size <= limits[ref.space]
 
 
 def _extent(ref: Ref) -> tuple[int, int]:
-    return ref.offset, ref.offset + tensor_bytes(ref.type)
+    return ref.offset, ref.offset + ref.type.nbytes
 
 
 def test_no_kernel_writes_what_it_reads(plan: Plan) -> None:
