@@ -15,25 +15,36 @@ from millijoule.errors import UsageError
 
 @dataclass(frozen=True)
 class Isa:
-    """The vector unit as kernels see it: lanes of float32 and number of vector registers."""
+    """The vector unit as kernels see it: lanes of float32 and number of registers that hold them.
+
+    ``int8`` names the instructions that multiply and add bytes: "dot" (SDOT), "dsp" (SMLAD on pairs
+    of 16 bits), "mve" (VMLADAV), or "widen" where bytes are widened first.
+    """
 
     name: str
     lanes: int
     registers: int
+    int8: str = "widen"
 
 
 AVX512 = Isa("avx512", lanes=16, registers=32)
 AVX2 = Isa("avx2", lanes=8, registers=16)
 SSE2 = Isa("sse2", lanes=4, registers=16)
 NEON = Isa("neon", lanes=4, registers=32)
+NEON_DOT = Isa("neon", lanes=4, registers=32, int8="dot")
+NEON_V7 = Isa("neon", lanes=4, registers=16)
+DSP = Isa("dsp", lanes=1, registers=32, int8="dsp")
+MVE = Isa("mve", lanes=4, registers=8, int8="mve")
+SCALAR = Isa("scalar", lanes=1, registers=8)
 
 
 @dataclass(frozen=True)
 class Target:
     """One row of the target table.
 
-    ``triple`` and ``cpu`` are LLVM's; ``proved`` says what has run programs of this target, and
-    ``note`` what a user should know before choosing it.
+    ``kind``: "static-aot" (a shared library for Linux) or "static-library" (bare metal).
+    ``triple``, ``cpu`` and ``float_abi`` are LLVM's; ``proved`` says what has run programs of this
+    target, and ``note`` what a user should know before choosing it.
     """
 
     name: str
@@ -43,12 +54,16 @@ class Target:
     isa: Isa
     proved: str
     note: str = ""
+    float_abi: str = ""
 
     def tvm(self) -> Any:
         """The TVM target."""
         import tvm
 
-        return tvm.target.Target({"kind": "llvm", "mtriple": self.triple, "mcpu": self.cpu})
+        options = {"kind": "llvm", "mtriple": self.triple, "mcpu": self.cpu}
+        if self.float_abi:  # without it objects lack the tag of the hard-float calling convention
+            options["mfloat-abi"] = self.float_abi
+        return tvm.target.Target(options)
 
     def features(self) -> tuple[str, ...]:
         """LLVM's names of the instruction sets that programs may use, tuning hints left out."""
@@ -59,6 +74,22 @@ class Target:
 
 
 _LINUX_X86 = "x86_64-linux-gnu"
+_QEMU_USER = "tests under qemu-user; not on hardware so far"
+_QEMU_SYSTEM = "tests on an emulated MPS board; not on hardware so far"
+
+
+def _arm_linux(name: str, isa: Isa, note: str) -> Target:
+    """A 64-bit ARM Linux target."""
+    return Target(name, "static-aot", "aarch64-linux-gnu", name, isa, _QEMU_USER, note)
+
+
+def _cortex_m(core: str, triple: str, isa: Isa, note: str) -> Target:
+    """A bare-metal microcontroller target."""
+    abi = "hard" if triple.endswith("hf") else "soft"
+    name = f"cortex-{core}"
+    return Target(name, "static-library", triple, name, isa, _QEMU_SYSTEM, note, abi)
+
+
 _TABLE = {
     "x86-64-v3": Target(
         "x86-64-v3",
@@ -78,6 +109,24 @@ _TABLE = {
         proved="tests on a machine with AVX-512",
         note="x86-64 CPUs with AVX-512 F, BW, CD, DQ, VL",
     ),
+    "cortex-a53": _arm_linux("cortex-a53", NEON, "Raspberry Pi 3 and Zero 2, i.MX 8M"),
+    "cortex-a72": _arm_linux("cortex-a72", NEON, "Raspberry Pi 4, RK3399, AWS Graviton"),
+    "cortex-a76": _arm_linux("cortex-a76", NEON_DOT, "Raspberry Pi 5, RK3588"),
+    "cortex-a78ae": _arm_linux("cortex-a78ae", NEON_DOT, "Jetson Orin's CPU"),
+    "armv7": Target(
+        "armv7",
+        "static-aot",
+        "armv7a-linux-gnueabihf",
+        "cortex-a7",
+        NEON_V7,
+        proved=_QEMU_USER,
+        note="32-bit ARM Linux, hard float, with NEON and VFPv4 (Raspberry Pi 2, i.MX 6ULL)",
+        float_abi="hard",
+    ),
+    "cortex-m3": _cortex_m("m3", "thumbv7m-none-eabi", SCALAR, "no floating-point unit"),
+    "cortex-m4": _cortex_m("m4", "thumbv7em-none-eabihf", DSP, "with FPU (FPv4-SP)"),
+    "cortex-m7": _cortex_m("m7", "thumbv7em-none-eabihf", DSP, "with FPU"),
+    "cortex-m55": _cortex_m("m55", "thumbv8.1m.main-none-eabihf", MVE, "with Helium (MVE)"),
 }
 NAMES = ("host", *_TABLE)
 

@@ -26,7 +26,7 @@ from millijoule.targets.kernels.form import KernelForm, parallel_chunks
 from millijoule.targets.target import Isa
 
 # Vectors of output columns held in registers while the event list is walked.
-HELD_VECTORS = {"avx512": 16, "avx2": 8, "sse2": 8, "neon": 16}
+HELD_VECTORS = {"avx512": 16, "avx2": 8, "sse2": 8, "neon": 16, "mve": 4, "dsp": 16, "scalar": 4}
 
 
 def spike_linear_f32(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> KernelForm:
