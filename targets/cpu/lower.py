@@ -61,8 +61,9 @@ class _WorkspaceRecorder:
 
     active: _WorkspaceRecorder | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, alignment: int) -> None:
         self.bytes = 0
+        self._alignment = alignment
 
     def __enter__(self) -> None:
         _WorkspaceRecorder.active = self
@@ -76,7 +77,7 @@ class _WorkspaceRecorder:
 
         def visit(call: tvm.ir.Call) -> None:
             if getattr(call.op, "name", "").endswith("TVMBackendAllocWorkspace"):
-                sizes.append(align(int(call.args[2])))
+                sizes.append(align(int(call.args[2]), self._alignment))
 
         structural_walk(func.body, (tvm.ir.Call, visit))
         self.bytes = max(self.bytes, sum(sizes))
@@ -140,7 +141,7 @@ def compile_object(kernels: Mapping[str, tirx.PrimFunc], target: Target, path: P
     Returns how many bytes of workspace the hungriest kernel asks for.
     """
     functions = {name: f.with_attr("global_symbol", name) for name, f in kernels.items()}
-    recorder = _WorkspaceRecorder()
+    recorder = _WorkspaceRecorder(target.alignment)
     with recorder:
         library = tirx.build(tvm.IRModule(functions), target=target.tvm(), pipeline=PIPELINE_NAME)
     library.write_to_file(str(path), "o")

@@ -22,12 +22,12 @@ from millijoule.errors import UnsupportedError
 from millijoule.targets.passes.count import count_arithmetic
 from millijoule.targets.passes.meta import META_KEY, KernelMeta
 
-ALIGNMENT = 64  # MJ_ALIGNMENT of the C runtime
+ALIGNMENT = 64  # MJ_ALIGNMENT of the C runtime unless a target says otherwise
 
 
-def align(size: int) -> int:
+def align(size: int, alignment: int = ALIGNMENT) -> int:
     """``size`` rounded up to the alignment of buffers."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
+    return -(-size // alignment) * alignment
 
 
 @dataclass(frozen=True)
@@ -66,20 +66,21 @@ class Plan:
     copies: list[tuple[int, Ref]] = field(default_factory=list)
     weights: bytearray = field(default_factory=bytearray)
     planned_bytes: int = 0
+    alignment: int = ALIGNMENT
 
 
-def make_plan(module: tvm.IRModule) -> Plan:
-    """Walk ``main`` of a module lowered by `passes.pipeline`.
+def make_plan(module: tvm.IRModule, alignment: int = ALIGNMENT) -> Plan:
+    """Walk ``main`` of a module lowered by `passes.pipeline`; buffers are aligned to ``alignment``.
 
     Raises UnsupportedError for a construct that a static program cannot hold.
     """
-    return _Planner(module).run()
+    return _Planner(module, alignment).run()
 
 
 class _Planner:
-    def __init__(self, module: tvm.IRModule) -> None:
+    def __init__(self, module: tvm.IRModule, alignment: int) -> None:
         self._module, self._main = module, module["main"]
-        self._plan = Plan()
+        self._plan = Plan(alignment=alignment)
         self._storage: dict[relax.Var, int] = {}
         self._refs: dict[relax.Var, Ref | list[Ref]] = {}
         self._weights: dict[bytes, int] = {}
@@ -181,14 +182,14 @@ class _Planner:
         key = hashlib.sha256(data).digest()
         if key not in self._weights:
             blob = self._plan.weights
-            blob.extend(bytes(align(len(blob)) - len(blob)))
+            blob.extend(bytes(align(len(blob), self._plan.alignment) - len(blob)))
             self._weights[key] = len(blob)
             blob.extend(data)
         return self._weights[key]
 
     def _allocate(self, size: int) -> int:
         offset = self._plan.planned_bytes
-        self._plan.planned_bytes += align(size)
+        self._plan.planned_bytes += align(size, self._plan.alignment)
         return offset
 
 

@@ -26,7 +26,11 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 #define MJ_ABI_VERSION 1u
-#define MJ_ALIGNMENT 64u /* of arena, weights blob and every planned buffer: one cache line */
+/* Of arena, weights blob and every planned buffer. 64 (a cache line) on Linux; microcontrollers are built
+ * with less, which model.h states. A caller may always align to more. */
+#ifndef MJ_ALIGNMENT
+#define MJ_ALIGNMENT 64u
+#endif
 
 typedef enum {
   MJ_OK = 0,

@@ -198,8 +198,8 @@ const char *mj_status_string(mj_status status) {
     case MJ_OK: return "success";
     case MJ_ERR_ARGUMENT: return "a pointer is NULL or a count is out of range";
     case MJ_ERR_ABI: return "the model was built for another version of this runtime";
-    case MJ_ERR_WEIGHTS: return "the weights are too small or not aligned to 64 bytes";
-    case MJ_ERR_ARENA: return "the arena is too small or not aligned to 64 bytes";
+    case MJ_ERR_WEIGHTS: return "the weights are too small or not aligned to MJ_ALIGNMENT";
+    case MJ_ERR_ARENA: return "the arena is too small or not aligned to MJ_ALIGNMENT";
     case MJ_ERR_KERNEL: return "a kernel failed";
     case MJ_ERR_WORKSPACE: return "a kernel needs more workspace than was planned";
     case MJ_ERR_THREADS: return "threads could not be started, or this build has none";
