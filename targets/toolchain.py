@@ -1,4 +1,4 @@
-"""C compilers: find one, and link kernels, generated code and the C runtime into ``libmodel.so``.
+"""Linking kernels, generated code and the C runtime into ``libmodel.so``.
 
 A `Toolchain` is a command line and nothing else, so a cross compiler is one more value of it::
 
@@ -9,22 +9,22 @@ Links are reproducible: the same inputs give the same bytes in any directory.
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shlex
-import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import millijoule
-from millijoule.errors import DeviceError
+from millijoule.targets.compilers import Toolchain, find_compiler, version
 
-_CANDIDATES = ("cc", "gcc", "clang")
+__all__ = [
+    "Toolchain",
+    "find_compiler",
+    "link_shared",
+    "runtime_include",
+    "runtime_sources",
+    "version",
+]
 
 # Only the C API leaves the library: a kernel can neither clash with nor be replaced by another's.
 _EXPORTS = "{ global: mj_*; local: *; };\n"
@@ -49,92 +49,6 @@ _LINK_FLAGS = (
     "-Wl,-z,noexecstack",  # TVM's objects do not say that they need no executable stack
     "-Wl,-soname,libmodel.so",
 )
-
-
-@dataclass(frozen=True)
-class Toolchain:
-    """A C compiler driver.
-
-    Args:
-        command: the program and its leading arguments, e.g. ``("gcc",)`` or
-            ``(sys.executable, "-m", "ziglang", "cc")``.
-        flags: added to every compilation and link, e.g. ``("-mcpu=cortex-a72",)``.
-    """
-
-    command: tuple[str, ...]
-    flags: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return shlex.join(self.command + self.flags)
-
-    def run(self, arguments: Sequence[str]) -> str:
-        """Run the compiler and return its standard output.
-
-        Raises:
-            DeviceError: it cannot be started, or it failed; the message holds its first error line.
-        """
-        try:
-            done = subprocess.run(
-                [*self.command, *self.flags, *arguments],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                env={**os.environ, "LC_ALL": "C"},
-                check=False,
-            )
-        except OSError as error:
-            raise DeviceError(
-                f"[toolchain] cannot run the C compiler '{self}': {error.strerror}; "
-                "set CC to a working one"
-            ) from error
-        if done.returncode != 0:
-            raise DeviceError(
-                f"[toolchain] '{self}' failed with exit code {done.returncode}: "
-                f"{_first_error(done.stderr)}"
-            )
-        return done.stdout
-
-
-def _first_error(stderr: str) -> str:
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    telling = (line for line in lines if "error:" in line or "undefined " in line)
-    return next(telling, lines[0] if lines else "it printed nothing")
-
-
-def find_compiler(environ: Mapping[str, str] = os.environ) -> Toolchain:
-    """The host's C compiler: ``$CC``, else cc, gcc, clang, else the ``ziglang`` package.
-
-    Raises:
-        DeviceError: ``$CC`` names no program, or there is no compiler at all.
-    """
-    chosen = shlex.split(environ.get("CC", ""))
-    path = environ.get("PATH")
-    if chosen:
-        if shutil.which(chosen[0], path=path) is None:
-            raise DeviceError(
-                f"[toolchain] CC must name a C compiler, but there is no program '{chosen[0]}'; "
-                "correct CC or unset it"
-            )
-        return Toolchain(tuple(chosen))
-    for name in _CANDIDATES:
-        if shutil.which(name, path=path) is not None:
-            return Toolchain((name,))
-    if importlib.util.find_spec("ziglang") is not None:
-        return Toolchain((sys.executable, "-m", "ziglang", "cc"))
-    raise DeviceError(
-        "[toolchain] building a model needs a C compiler, but none of CC, cc, gcc, clang was "
-        "found; run 'apt-get install gcc' or 'pip install ziglang'"
-    )
-
-
-@cache
-def version(cc: Toolchain) -> str:
-    """The compiler's own first line about itself, e.g. ``gcc (Debian 12.2.0-14) 12.2.0``.
-
-    Raises:
-        DeviceError: the compiler cannot be run.
-    """
-    return cc.run(["--version"]).partition("\n")[0].strip()
 
 
 def runtime_include() -> Path:
@@ -169,7 +83,7 @@ def link_shared(
         c_sources: C11 files; for a model, the generated entry and `runtime_sources()`.
         include_dirs: folders for ``#include``; for a model, `runtime_include()`.
         out: the library to write.
-        cc: compiler to use (default: `find_compiler()`).
+        cc: compiler to use (default: this machine's, `find_compiler()`).
         extra_flags: more compiler or linker flags, after ours.
 
     Returns:

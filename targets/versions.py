@@ -6,15 +6,19 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 import millijoule
-from millijoule.targets import toolchain as cc
+from millijoule.targets.compilers import Toolchain
+from millijoule.targets.compilers import version as compiler_version
 
 
-def toolchain() -> dict[str, str]:
-    """Name → version; no paths and no dates, so that equal builds give equal bundles."""
+def toolchain(cc: Toolchain) -> dict[str, str]:
+    """Name → version of ``cc`` and of packages; no paths, no dates: equal builds, equal bundles.
+
+    Raises DeviceError if the compiler cannot be run.
+    """
     found = {
         "millijoule": millijoule.__version__,
         "python": platform.python_version(),
-        "cc": cc.version(cc.find_compiler()),
+        "cc": compiler_version(cc),
     }
     for package in ("apache-tvm", "apache-tvm-ffi", "torch", "numpy"):
         try:

@@ -8,7 +8,14 @@ import struct
 from collections.abc import Iterable
 from functools import lru_cache
 
-__all__ = ["architecture", "available_cpus", "features", "missing_features", "same_architecture"]
+__all__ = [
+    "architecture",
+    "architecture_of",
+    "available_cpus",
+    "features",
+    "missing_features",
+    "same_architecture",
+]
 
 _ALIASES = {"amd64": "x86_64", "arm64": "aarch64", "armv8l": "armv7", "armv7l": "armv7"}
 
@@ -73,14 +80,17 @@ def architecture() -> str:
     return name
 
 
+def architecture_of(triple: str) -> str:
+    """The architecture of an LLVM ``triple``, named as `architecture` names them."""
+    name = triple.split("-")[0].lower()
+    if name.startswith("armv7") or name == "arm":
+        return "armv7"
+    return _ALIASES.get(name, name)
+
+
 def same_architecture(triple: str) -> bool:
     """True if programs for the LLVM ``triple`` (may be empty) run on this kind of processor."""
-    name = triple.split("-")[0].lower()
-    if not name:
-        return True
-    if name.startswith(("armv7", "thumbv7")) or name == "arm":
-        name = "armv7"
-    return _ALIASES.get(name, name) == architecture()
+    return not triple or architecture_of(triple) == architecture()
 
 
 @lru_cache(maxsize=1)

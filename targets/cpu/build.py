@@ -39,6 +39,7 @@ def build_cpu(
     model: Model, target: Target, out: Path, threads: int, progress: Callable[[str], None]
 ) -> Bundle:
     """Compile ``model`` for ``target`` and write the bundle ``out`` atomically."""
+    cc = toolchain.find_compiler(target)  # no compiler: said before minutes of work, not after
     progress("lowering")
     plan = make_plan(lower_for_cpu(model.module, target, model.layers))
     signature = Signature(model.inputs, model.outputs, model.states)
@@ -56,6 +57,7 @@ def build_cpu(
             [entry, *toolchain.runtime_sources()],
             [toolchain.runtime_include()],
             folder / "libmodel.so",
+            cc,
         )
         progress("writing")
         files: dict[str, bytes | Path] = {
@@ -64,11 +66,18 @@ def build_cpu(
             SAMPLE_INPUTS: npz_bytes(model.sample_inputs),
             SAMPLE_OUTPUTS: npz_bytes(model.sample_outputs),
         }
-        write_bundle(out, _manifest(model, target, plan, memory, threads), files)
+        write_bundle(out, _manifest(model, target, plan, memory, threads, cc), files)
     return Bundle.open(out)
 
 
-def _manifest(model: Model, target: Target, plan: Plan, memory: Memory, threads: int) -> Manifest:
+def _manifest(
+    model: Model,
+    target: Target,
+    plan: Plan,
+    memory: Memory,
+    threads: int,
+    cc: toolchain.Toolchain,
+) -> Manifest:
     streaming, valid_input = None, None
     first = model.inputs[0][1].shape
     batch = first[0] if first else 1
@@ -110,7 +119,7 @@ def _manifest(model: Model, target: Target, plan: Plan, memory: Memory, threads:
         arena=Arena(memory.total, memory.planned, memory.workspace, memory.states),
         kernels=describe_kernels(plan, batch),
         streaming=streaming,
-        toolchain=versions.toolchain(),
+        toolchain=versions.toolchain(cc),
         tolerance=dict(model.tolerance),
     )
 
