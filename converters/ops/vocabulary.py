@@ -36,6 +36,11 @@ class TensorType:
         return self.size * np.dtype(self.dtype).itemsize
 
 
+def accumulator(dtype: str) -> str:
+    """The type in which products with weights of type ``dtype`` are summed."""
+    return "int32" if dtype == "int8" else dtype
+
+
 @dataclass(frozen=True)
 class OpCounts:
     """Arithmetic of one call. A spike-driven op counts its *dense* accumulates in ``adds``.

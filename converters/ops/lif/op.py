@@ -32,14 +32,17 @@ def fires(u: Any, threshold: Any, rule: LifRule) -> Any:
 def charged(v: Any, z: Any, decay: Any, threshold: Any, rule: LifRule, zero: Any) -> Any:
     """TIR expression of the potential before the immediate reset; ``zero`` has v's lanes."""
     u = v + (z - v) * decay if rule.charge == "blend" else decay * v + z
-    if rule.looks_back:
-        before = fires(v, threshold, rule)
-        u = (
-            T.Select(before, zero, u)
-            if rule.reset == "zero"
-            else u - T.Select(before, threshold, zero)
-        )
-    return u
+    return reset_before(u, v, threshold, rule, zero)
+
+
+def reset_before(u: Any, v: Any, threshold: Any, rule: LifRule, zero: Any) -> Any:
+    """``u`` after the resets that depend on the old potential ``v``; ``zero`` has u's lanes."""
+    if not rule.looks_back:
+        return u
+    before = fires(v, threshold, rule)
+    if rule.reset == "zero":
+        return T.Select(before, zero, u)
+    return u - T.Select(before, threshold, zero)
 
 
 def after_reset(u: Any, v: Any, threshold: Any, reset: Any, rule: LifRule, zero: Any) -> Any:

@@ -8,12 +8,20 @@ from typing import Any
 import tvm.script.ir_builder.tirx as T
 
 from millijoule.converters.ops import tir
-from millijoule.converters.ops.vocabulary import Attrs, OpCounts, TensorType, VocabularyOp, register
+from millijoule.converters.ops.vocabulary import (
+    Attrs,
+    OpCounts,
+    TensorType,
+    VocabularyOp,
+    accumulator,
+    register,
+)
 
 
 def _results(attrs: Attrs, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
     (batch, steps, _), (taps, _, outputs) = operands[0].shape, operands[1].shape
-    return (TensorType((batch, steps + 2 * attrs["padding"] - taps + 1, outputs), "float32"),)
+    shape = batch, steps + 2 * attrs["padding"] - taps + 1, outputs
+    return (TensorType(shape, accumulator(operands[1].dtype)),)
 
 
 def _naive(attrs: Attrs, operands: Sequence[TensorType]) -> Any:
@@ -22,12 +30,13 @@ def _naive(attrs: Attrs, operands: Sequence[TensorType]) -> Any:
     with tir.kernel("spike_conv", operands, [result]) as k:
         s, w, y = k.buffers
         with T.serial(0, batch) as b, T.serial(0, result.shape[1]) as t, T.serial(0, outputs) as o:
-            tir.store(y, [b, t, o], T.float32(0))
+            tir.store(y, [b, t, o], T.cast(0, result.dtype))
             with T.serial(0, taps) as tap:
                 source = t + tap - attrs["padding"]
                 with T.If(T.And(source >= 0, source < steps)), T.Then(), T.serial(0, channels) as c:
-                    term = T.cast(s[b, source, c], "float32") * w[tap, c, o]
-                    tir.store(y, [b, t, o], y[b, t, o] + term)
+                    count = T.cast(s[b, source, c], result.dtype)
+                    weight = T.cast(w[tap, c, o], result.dtype)
+                    tir.store(y, [b, t, o], y[b, t, o] + count * weight)
     return k.func
 
 

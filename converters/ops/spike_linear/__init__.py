@@ -5,6 +5,8 @@
 ``s [B, N, K]`` uint8: 0/1 when ``binary`` (then nothing is multiplied), else small spike counts
 (sums of several neurons' spikes). ``w [K, O]`` float32, input-channel-major so that a column of the
 layer is one contiguous run; ``bias [O]``. Result ``[B, N, O]`` float32.
+
+Integer form: ``w`` int8, ``bias`` int32, result int32; sums are exact, so their order is free.
 """
 
 from millijoule.converters.ops.spike_linear.op import SPIKE_LINEAR

@@ -8,22 +8,30 @@ from typing import Any
 import tvm.script.ir_builder.tirx as T
 
 from millijoule.converters.ops import tir
-from millijoule.converters.ops.vocabulary import Attrs, OpCounts, TensorType, VocabularyOp, register
+from millijoule.converters.ops.vocabulary import (
+    Attrs,
+    OpCounts,
+    TensorType,
+    VocabularyOp,
+    accumulator,
+    register,
+)
 
 
 def _results(attrs: Attrs, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
     s, w, _ = operands
-    return (TensorType((*s.shape[:-1], w.shape[1]), w.dtype),)
+    return (TensorType((*s.shape[:-1], w.shape[1]), accumulator(w.dtype)),)
 
 
 def _naive(attrs: Attrs, operands: Sequence[TensorType]) -> Any:
     (batch, steps, inputs), (_, outputs) = operands[0].shape, operands[1].shape
-    with tir.kernel("spike_linear", operands, _results(attrs, operands)) as k:
+    (result,) = _results(attrs, operands)
+    with tir.kernel("spike_linear", operands, [result]) as k:
         s, w, bias, y = k.buffers
         with T.serial(0, batch) as b, T.serial(0, steps) as t, T.serial(0, outputs) as o:
             tir.store(y, [b, t, o], bias[o])
             with T.serial(0, inputs) as i:
-                term = T.cast(s[b, t, i], "float32") * w[i, o]
+                term = T.cast(s[b, t, i], result.dtype) * T.cast(w[i, o], result.dtype)
                 tir.store(y, [b, t, o], y[b, t, o] + term)
     return k.func
 

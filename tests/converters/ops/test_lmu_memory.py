@@ -8,12 +8,21 @@ import scipy.signal
 import torch
 
 from fixtures.kernels import run_naive
-from fixtures.operands import TAILS, lmu_step_operands, normal, spikes
+from fixtures.operands import (
+    TAILS,
+    int8,
+    lmu_step_fixed_operands,
+    lmu_step_operands,
+    normal,
+    spikes,
+)
 from millijoule.converters.ops import lmu_memory, lmu_step
 from millijoule.converters.ops.lmu_memory import (
+    MEMORY_BITS,
     impulse_response,
     legendre_delay,
     lmu_memory_reference,
+    lmu_step_fixed_reference,
     lmu_step_reference,
 )
 from millijoule.converters.ops.lmu_memory.torch_op import lmu_memory_op, lmu_step_op
@@ -159,3 +168,47 @@ def test_steps_continue_where_the_finite_form_ends() -> None:
 def test_torch_accepts_lmu_step(dtype: str, now: int, valid: int) -> None:
     operands = map(torch.from_numpy, lmu_step_operands(4, 8, now, valid, dtype))
     torch.library.opcheck(lmu_step_op, tuple(operands))
+
+
+@pytest.mark.parametrize("order", TAILS)
+def test_integer_form(order: int) -> None:
+    u, impulse = inputs("uint8", 10), int8((12, order))
+    (naive,) = run_naive("lmu_memory", {}, [u, impulse])
+    expected = lmu_memory_reference(u, impulse.astype(np.float64)) * 2**MEMORY_BITS
+    for m in (lmu_memory_reference(u, impulse), naive):
+        assert m.dtype == np.int32
+        np.testing.assert_array_equal(m, expected)
+
+
+@pytest.mark.parametrize("order", [1, 17, 64])
+@pytest.mark.parametrize(("now", "valid"), [(0, 1), (11, 1), (12, 1), (40, 1), (5, 0), (40, 0)])
+def test_integer_step(order: int, now: int, valid: int) -> None:
+    operands = lmu_step_fixed_operands(order, 12, now, valid)
+    expected = lmu_step_fixed_reference(*operands)
+    for mine, reference in zip(run_naive("lmu_step_fixed", {}, operands), expected, strict=True):
+        assert mine.dtype == reference.dtype
+        np.testing.assert_array_equal(mine, reference)
+
+
+def test_integer_steps_continue_where_the_finite_form_ends() -> None:
+    """A Legendre memory in fixed point follows the real one through the change of form."""
+    order, length, steps = 4, 30, 90
+    a, b = legendre_delay(order, 20.0)
+    impulse = impulse_response(a, b, steps)
+    scale = np.abs(impulse).max(axis=0) / 127  # of one column of H; m is in units of scale/256
+    rounded = np.rint(impulse[:length] / scale).astype(np.int8)
+    # in units: m'_i = Σ_j A_ij·scale_j/scale_i·m_j + u·b_i/scale_i·256
+    matrix = a * scale / scale[:, None]
+    right = np.floor(np.log2(32767 / np.abs(matrix).max(axis=1))).astype(np.int32)
+    fixed = np.rint(matrix * 2.0 ** right[:, None]).T.astype(np.int16)
+    drive = np.rint(b / scale * 2**MEMORY_BITS).astype(np.int32)
+    u = spikes((1, steps))
+    expected = lmu_memory_reference(u, impulse)
+    history, m = np.zeros((1, length), np.uint8), np.zeros((1, order), np.int32)
+    t, valid = np.zeros(1, np.int32), np.ones(1, np.int32)
+    for now in range(steps):
+        out, history, m, t = lmu_step_fixed_reference(
+            u[:, now : now + 1], rounded, fixed, right, drive, history, m, t, valid
+        )
+        error = np.abs(out[0] * scale / 2**MEMORY_BITS - expected[:, now])
+        assert error.max() < 0.02 * np.abs(expected).max(), now

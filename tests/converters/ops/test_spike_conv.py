@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from fixtures.kernels import run_naive
-from fixtures.operands import TAILS, normal, spikes
+from fixtures.operands import TAILS, int8, normal, spikes
 from millijoule.converters.ops import VOCABULARY, TensorType, spike_conv
 from millijoule.converters.ops.spike_conv import spike_conv_reference
 from millijoule.converters.ops.spike_conv.torch_op import spike_conv_op
@@ -70,3 +70,16 @@ def test_counts() -> None:
     counts = VOCABULARY["spike_conv"].counts({"binary": True, "padding": 1}, types)
     assert (counts.multiplies, counts.adds) == (0, 2 * 6 * 3 * 8 * 5)
     assert counts.adds_per_spike == 15
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("binary", [True, False], ids=["binary", "counts"])
+def test_integer_form(padding: int, binary: bool) -> None:
+    s, w = spikes((2, 6, 65), binary=binary, rate=0.9), int8((3, 65, 17))
+    padded = np.pad(s, ((0, 0), (padding, padding), (0, 0))).astype(np.int64)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 3, axis=1)
+    expected = np.einsum("btck,kco->bto", windows, w.astype(np.int64))
+    (naive,) = run_naive("spike_conv", {"binary": binary, "padding": padding}, [s, w])
+    for y in (spike_conv_reference(s, w, padding), naive):
+        assert y.dtype == np.int32
+        np.testing.assert_array_equal(y, expected)

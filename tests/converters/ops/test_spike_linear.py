@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fixtures.kernels import run_naive
-from fixtures.operands import TAILS, normal, spikes
+from fixtures.operands import TAILS, int8, normal, spikes
 from millijoule.converters.ops import VOCABULARY, TensorType, spike_linear
 from millijoule.converters.ops.spike_linear import spike_linear_reference
 from millijoule.converters.ops.spike_linear.torch_op import spike_linear_op
@@ -62,3 +62,16 @@ def test_counts() -> None:
     binary = op.counts({"binary": True}, types)
     assert (binary.multiplies, binary.adds, binary.adds_per_spike) == (0, 240, 5)
     assert op.counts({"binary": False}, types).multiplies == 240
+
+
+@pytest.mark.parametrize("binary", [True, False], ids=["binary", "counts"])
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (17, 3), (300, 65)])
+def test_integer_form(inputs: int, outputs: int, binary: bool) -> None:
+    s = spikes((2, 5, inputs), binary=binary, rate=0.9)
+    w = int8((inputs, outputs))
+    bias = np.arange(outputs, dtype=np.int32) * 70000  # sums go beyond 16 bits
+    expected = s.astype(np.int64) @ w.astype(np.int64) + bias
+    (naive,) = run_naive("spike_linear", {"binary": binary}, [s, w, bias])
+    for y in (spike_linear_reference(s, w, bias), naive):
+        assert y.dtype == np.int32
+        np.testing.assert_array_equal(y, expected)
