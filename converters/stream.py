@@ -37,16 +37,16 @@ class Stream:
         self._values = values
         self._depth = 0
         self.written: dict[str, Tensor] = {}
-        line = valid
-        if delay:
-            line = torch.cat([valid, self.read(VALID_LINE, (delay,), torch.int32)])
-            self.write(VALID_LINE, line[:delay])
-        self._line = line
+        # one state per flag: the line moves by handing tensors on, no step computes anything for it
+        names = [f"{VALID_LINE}.{place}" for place in range(delay)]
+        self._line = [valid, *(self.read(name, (1,), torch.int32) for name in names)]
+        for name, flag in zip(names, self._line, strict=False):
+            self.write(name, flag)
 
     @property
     def valid(self) -> Tensor:
         """int32 [1]: 1 if the current layer works on a real step of the sequence."""
-        return self._line[self._depth : self._depth + 1]
+        return self._line[self._depth]
 
     @property
     def depth(self) -> int:
@@ -74,11 +74,14 @@ class Stream:
         return old
 
     def window(self, name: str, x: Tensor, length: int) -> Tensor:
-        """The last ``length`` values of ``x [B, 1, C]``, oldest first: [B, length, C]."""
+        """The last ``length`` values of ``x [B, 1, C]``, oldest first: [B, length, C].
+
+        The state is the window itself, so that shifting writes it once and layers read it in place.
+        """
         batch, _, channels = x.shape
-        past = self.read(name, (batch, length - 1, channels), x.dtype)
-        window = torch.cat([past, x], dim=1)
-        self.write(name, window[:, 1:])
+        past = self.read(name, (batch, length, channels), x.dtype)
+        window = torch.cat([past[:, 1:], x], dim=1)
+        self.write(name, window)
         return window
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 from millijoule.bundle import Kernel, KernelOutput, SpikeInput
 from millijoule.targets.cpu.plan import KernelCall, Plan, Ref
@@ -11,21 +12,48 @@ from millijoule.targets.cpu.plan import KernelCall, Plan, Ref
 def describe_kernels(plan: Plan, batch: int) -> tuple[Kernel, ...]:
     """One entry per kernel call, in call order."""
     names = _output_names(plan)
-    # which named output last wrote the bytes that a Ref starts at
-    producer: dict[tuple[str, int], str | None] = {}
+    # whose spikes lie at the bytes that a Ref starts at
+    drivers: dict[tuple[str, int], _Driver | None] = {}
     kernels = []
     for index, call in enumerate(plan.calls):
-        kernels.append(_describe(call, index, names, producer, batch))
+        kernels.append(_describe(call, index, names, drivers, batch))
         for position, ref in enumerate(call.outputs):
-            producer[ref.space, ref.offset] = names.get((index, position))
+            name = names.get((index, position))
+            driver = _Driver(name) if name else _window_driver(call, drivers)
+            drivers[ref.space, ref.offset] = driver
     return tuple(kernels)
+
+
+@dataclass(frozen=True)
+class _Driver:
+    """Spikes that can be read out: those of ``tap``, each of which is read ``reads`` times."""
+
+    tap: str
+    reads: float = 1
+
+
+def _window_driver(
+    call: KernelCall, drivers: dict[tuple[str, int], _Driver | None]
+) -> _Driver | None:
+    """The driver of a stream's window of steps, which is a state: the newest step's.
+
+    As the window moves on, every spike is read as often as the window is long.
+    """
+    window = call.outputs[0]
+    if call.meta.op != "concat" or window.space != "output":
+        return None
+    newest = call.operands[-1]
+    driver = drivers.get((newest.space, newest.offset))
+    if driver is None:
+        return None
+    return _Driver(driver.tap, driver.reads * window.type.size / newest.type.size)
 
 
 def _describe(
     call: KernelCall,
     index: int,
     names: dict[tuple[int, int], str],
-    producer: dict[tuple[str, int], str | None],
+    drivers: dict[tuple[str, int], _Driver | None],
     batch: int,
 ) -> Kernel:
     meta = call.meta
@@ -52,19 +80,21 @@ def _describe(
             )
             for i, ref in enumerate(results)
         ),
-        spike_input=_spike_input(call, producer),
+        spike_input=_spike_input(call, drivers),
     )
 
 
 def _spike_input(
-    call: KernelCall, producer: dict[tuple[str, int], str | None]
+    call: KernelCall, drivers: dict[tuple[str, int], _Driver | None]
 ) -> SpikeInput | None:
     meta = call.meta
     if meta.spike_operand is None:
         return None
     source = call.operands[meta.spike_operand]
-    tap = producer.get((source.space, source.offset))
-    return None if tap is None else SpikeInput(tap, meta.adds_per_spike, meta.adds)
+    driver = drivers.get((source.space, source.offset))
+    if driver is None:
+        return None
+    return SpikeInput(driver.tap, meta.adds_per_spike * driver.reads, meta.adds)
 
 
 def _output_names(plan: Plan) -> dict[tuple[int, int], str]:

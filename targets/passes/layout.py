@@ -13,6 +13,8 @@ import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
+from millijoule.targets.passes.match import op_name
+
 _SWAP = [0, 2, 1]
 
 
@@ -20,7 +22,7 @@ _SWAP = [0, 2, 1]
 class _ChannelsLast(PyExprMutator):
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         call = binding.value
-        if not _is_op(call, "relax.nn.conv1d") or str(call.attrs.data_layout) != "NCW":
+        if op_name(call) != "relax.nn.conv1d" or str(call.attrs.data_layout) != "NCW":
             super().visit_var_binding_(binding)
             return
         attrs, weights = call.attrs, self.visit_expr(call.args[1])
@@ -59,17 +61,9 @@ class _CancelTransposes(PyExprMutator):
         return call
 
 
-def _is_op(expr: relax.Expr | None, name: str) -> bool:
-    return (
-        isinstance(expr, relax.Call)
-        and isinstance(expr.op, tvm.ir.Op)
-        and str(expr.op.name) == name
-    )
-
-
 def _axes(expr: relax.Expr | None) -> Sequence[int] | None:
     """Axes of a ``permute_dims`` call, else None."""
-    if expr is None or not _is_op(expr, "relax.permute_dims"):
+    if op_name(expr) != "relax.permute_dims":
         return None
     axes = expr.attrs.axes
     rank = len(expr.args[0].ty.shape)

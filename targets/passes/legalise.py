@@ -8,10 +8,7 @@ from typing import Any
 import tvm
 from tvm import relax, te
 
-from millijoule.converters.importer import tensor_type
-from millijoule.targets.kernels.concat import concat
 from millijoule.targets.kernels.epilogue import UNARY
-from millijoule.targets.passes.meta import KernelMeta, call_kernel
 from millijoule.targets.target import Isa
 
 Legalisation = Callable[[relax.BlockBuilder, relax.Call], relax.Expr]
@@ -23,7 +20,6 @@ _POINTWISE = ("relax.erf", "relax.nn.gelu")
 def legalise(isa: Isa) -> tvm.transform.Pass:
     """LegalizeOps with our table in front."""
     table: dict[str, Any] = {name: _pointwise(name) for name in _POINTWISE}
-    table["relax.concat"] = _concat(isa)
     return relax.transform.LegalizeOps(table)
 
 
@@ -35,22 +31,5 @@ def _pointwise(name: str) -> Legalisation:
         if str(call.args[0].ty.dtype) != "float32":
             return call
         return builder.call_te(compute, call.args[0])
-
-    return apply
-
-
-def _concat(isa: Isa) -> Legalisation:
-    def apply(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-        values = call.args[0]
-        fields = (
-            list(values.fields)
-            if isinstance(values, relax.Tuple)
-            else [builder.emit(relax.TupleGetItem(values, i)) for i in range(len(values.ty.fields))]
-        )
-        result = tensor_type(call)
-        axis = int(call.attrs.axis) % len(result.shape)
-        form = concat([tensor_type(f) for f in fields], result, axis, isa)
-        meta = KernelMeta(op="concat", layer="", results=1)
-        return call_kernel(builder, form, fields, [call.ty], meta)
 
     return apply

@@ -8,6 +8,7 @@ import tvm
 from tvm import relax
 
 from millijoule.targets.kernels import CPU_KERNELS
+from millijoule.targets.passes.concat import lower_concat
 from millijoule.targets.passes.dense import lower_dense
 from millijoule.targets.passes.layout import channels_last
 from millijoule.targets.passes.legalise import legalise
@@ -27,6 +28,7 @@ def lower_for_cpu(module: tvm.IRModule, target: Target, layers: Mapping[str, str
         channels_last,
         transform.CanonicalizeBindings(),  # cancelled transposes leave aliases behind
         transform.DeadCodeElimination(),
+        lower_concat(target.isa),
         lower_dense(target.isa, layers),
         lower_vocabulary(CPU_KERNELS, target.isa),
         transform.DeadCodeElimination(),
