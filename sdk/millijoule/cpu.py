@@ -58,6 +58,16 @@ _KERNEL_NAMES = {
     "armv7": {"neon": "neon", "vfp4": "vfpv4"},
 }
 
+#: Bit of an auxiliary vector entry -> name in /proc/cpuinfo (Linux's asm/hwcap.h of each kind).
+_AT_HWCAP, _AT_HWCAP2 = 16, 26
+_HWCAP_BITS = {
+    "aarch64": {
+        _AT_HWCAP: {1: "asimd", 7: "crc32", 8: "atomics", 10: "asimdhp", 20: "asimddp", 22: "sve"},
+        _AT_HWCAP2: {1: "sve2", 13: "i8mm", 14: "bf16"},
+    },
+    "armv7": {_AT_HWCAP: {12: "neon", 16: "vfpv4"}},
+}
+
 _V3 = ("avx2", "bmi", "bmi2", "f16c", "fma")
 
 #: What the x86-64 levels of the psABI promise beyond the baseline.
@@ -95,12 +105,46 @@ def same_architecture(triple: str) -> bool:
 
 @lru_cache(maxsize=1)
 def features() -> frozenset[str]:
-    """Feature names of the first processor in /proc/cpuinfo; empty where there is no such file."""
+    """What this processor has, in the names of /proc/cpuinfo; empty where nothing is known.
+
+    On ARM the auxiliary vector is asked first: it describes the processor that this process runs
+    on even in an emulator, where /proc/cpuinfo is that of the machine around it.
+    """
+    return _hwcap_features() or _cpuinfo_features()
+
+
+def _hwcap_features() -> frozenset[str]:
+    """Features by the auxiliary vector; empty where it does not tell or is not understood."""
+    words = _HWCAP_BITS.get(architecture(), {})
+    values = {entry: _auxiliary_value(entry) for entry in words}
+    return frozenset(
+        name
+        for entry, bits in words.items()
+        for bit, name in bits.items()
+        if values[entry] >> bit & 1
+    )
+
+
+def _auxiliary_value(entry: int) -> int:
+    """An entry of the auxiliary vector; 0 if there is none, or no such vector on this system."""
+    import ctypes  # not needed on x86
+
+    try:
+        getauxval = ctypes.CDLL(None).getauxval
+    except (OSError, AttributeError, TypeError):
+        return 0
+    getauxval.restype, getauxval.argtypes = ctypes.c_ulong, (ctypes.c_ulong,)
+    return int(getauxval(entry))
+
+
+def _cpuinfo_features() -> frozenset[str]:
+    """Features of the first processor in /proc/cpuinfo, if that speaks of this architecture."""
+    wanted = "Features" if architecture() in _HWCAP_BITS else "flags"
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as stream:
             for line in stream:
                 key, _, value = line.partition(":")
-                if key.strip() in ("flags", "Features"):
+                if key.strip() == wanted:
                     return frozenset(value.split())
     except OSError:  # not Linux: nothing is known, which the empty set says
         pass

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cpu import available_cpus
+from ..cpu import architecture, available_cpus
 from ..version import __version__
 
 
@@ -37,6 +37,16 @@ class Machine:
 
     def cpu_model(self) -> str:
         """Processor name, or the board's on ARM, where the kernel does not know it."""
+        name = self._cpu_name()
+        return f"emulated {architecture()} on {name}" if self.emulated() else name
+
+    def emulated(self) -> bool:
+        """Whether this process runs in an emulator: /proc/cpuinfo is of another architecture."""
+        info = self._read("proc/cpuinfo") or ""
+        foreign = {"x86_64": "CPU implementer", "aarch64": "vendor_id", "armv7": "vendor_id"}
+        return architecture() in foreign and foreign[architecture()] in info
+
+    def _cpu_name(self) -> str:
         info = self._read("proc/cpuinfo") or ""
         fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
         names = {key.strip(): value.strip() for key, value in fields.items()}
@@ -92,6 +102,7 @@ def record_conditions(
         "cpus": os.cpu_count(),
         "cpus_allowed": available_cpus(),
         "virtual_machine": machine.virtual(),
+        "emulated": machine.emulated(),
         "governor": machine.governor(),
         "power_mode": machine.power_mode(),
         "frequency_mhz": machine.frequency_mhz(),
@@ -120,6 +131,11 @@ def condition_warnings(conditions: dict[str, Any]) -> list[str]:
         notes.append(
             f"the load average is {load[0]:.2g} on {cpus} CPUs; stop other work before measuring"
         )
-    if conditions["virtual_machine"]:
+    if conditions["emulated"]:
+        notes.append(
+            "this processor is emulated: times are the emulator's and say nothing about a device; "
+            "measure on the device itself"
+        )
+    elif conditions["virtual_machine"]:
         notes.append("this is a virtual machine: latency includes its host's other work")
     return notes

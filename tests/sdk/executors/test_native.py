@@ -208,6 +208,43 @@ def test_missing_cpu_features(
         NativeProgram(remade(tiny_path, tmp_path / "a.mjb", target=needy), 1)
 
 
+ARM64_WORDS = {16: 1 << 1 | 1 << 7, 26: 0}  # asimd and crc32: a Cortex-A72
+
+
+@pytest.mark.parametrize(
+    ("arch", "words", "expected"),
+    [
+        ("aarch64", ARM64_WORDS, {"asimd", "crc32"}),
+        ("aarch64", {16: 1 << 10 | 1 << 20, 26: 1 << 13}, {"asimdhp", "asimddp", "i8mm"}),
+        ("armv7", {16: 1 << 12 | 1 << 16}, {"neon", "vfpv4"}),
+    ],
+)
+def test_features_of_arm_come_from_the_auxiliary_vector(
+    monkeypatch: pytest.MonkeyPatch, arch: str, words: dict[int, int], expected: set[str]
+) -> None:
+    monkeypatch.setattr(cpu, "architecture", lambda: arch)
+    monkeypatch.setattr(cpu, "_auxiliary_value", lambda entry: words[entry])
+    assert cpu.features.__wrapped__() == expected
+
+
+def test_arm_programs_need_what_their_core_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "architecture", lambda: "aarch64")
+    monkeypatch.setattr(cpu, "_auxiliary_value", ARM64_WORDS.__getitem__)
+    monkeypatch.setattr(cpu, "features", cpu.features.__wrapped__)
+    assert cpu.missing_features(["neon", "crc", "aes"]) == []
+    assert cpu.missing_features(["neon", "dotprod", "fullfp16"]) == ["dotprod", "fullfp16"]
+
+
+def test_an_emulator_does_not_lend_an_arm_program_the_hosts_features(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without an auxiliary vector /proc/cpuinfo counts, but not one of another architecture."""
+    monkeypatch.setattr(cpu, "_auxiliary_value", lambda entry: 0)
+    other = "x86_64" if cpu.architecture() in ("aarch64", "armv7") else "aarch64"
+    monkeypatch.setattr(cpu, "architecture", lambda: other)
+    assert cpu.features.__wrapped__() == frozenset()
+
+
 def test_nothing_is_known_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "features", frozenset)
     assert cpu.missing_features(["avx512f"]) == []

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from millijoule.profiling import conditions
 from millijoule.profiling.conditions import Machine, condition_warnings, record_conditions
 from millijoule.profiling.memory import peak_process
 
@@ -50,6 +53,20 @@ def test_x86_names_and_the_hypervisor(tmp_path: Path) -> None:
     machine = write(tmp_path, {"proc/cpuinfo": text})
     assert machine.cpu_model() == "Some CPU @ 2 GHz"
     assert machine.virtual()
+
+
+def test_a_processor_of_another_kind_is_emulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under user-mode emulation /proc/cpuinfo is that of the machine around the emulator."""
+    text = "processor : 0\nvendor_id : AuthenticAMD\nmodel name : Some CPU\n"
+    machine = write(tmp_path, {"proc/cpuinfo": text})
+    monkeypatch.setattr(conditions, "architecture", lambda: "aarch64")
+    found = record_conditions(1, ["x"], machine)
+    assert found["cpu_model"] == "emulated aarch64 on Some CPU"
+    assert any("processor is emulated" in note for note in condition_warnings(found))
+    monkeypatch.setattr(conditions, "architecture", lambda: "x86_64")
+    assert not machine.emulated()
 
 
 def test_a_machine_that_says_nothing(tmp_path: Path) -> None:
