@@ -14,7 +14,7 @@ from .bundle import Bundle, Manifest, StateSpec, TensorSpec
 from .cpu import available_cpus
 from .errors import UsageError
 from .executors import Program, aligned_empty, open_program
-from .stream import Stepper, Stream, require_streaming
+from .stream import END, Stepper, Stream, require_streaming
 from .tensors import check_names, run_inputs, to_array
 
 __all__ = ["Session", "Stream", "load"]
@@ -180,8 +180,8 @@ def _run_sequence(
     frames = arrays[0]
     stepper.check_length(frames.shape[1])
     stepper.reset()
-    steps = [stepper.step(frames[:, index], taps) for index in range(frames.shape[1])]
-    steps += [stepper.step(None, taps) for _ in range(stepper.streaming.delay)]
+    steps = [stepper.step_tapped(frames[:, index], taps) for index in range(frames.shape[1])]
+    steps += [stepper.step_tapped(END, taps) for _ in range(stepper.streaming.delay)]
     answers = [outputs for outputs, _ in steps[stepper.streaming.delay :]]
     return {
         **answers[-1],

@@ -10,6 +10,7 @@ empty steps to get the answers that are still on their way::
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +22,10 @@ from .errors import UsageError
 from .executors import Program, aligned_empty
 from .tensors import check_names, to_array
 
-__all__ = ["Stepper", "Stream", "require_streaming"]
+__all__ = ["END", "Stepper", "Stream", "require_streaming"]
+
+#: The frame of the empty steps after the end of a sequence.
+END = object()
 
 
 def require_streaming(manifest: Manifest) -> Streaming:
@@ -54,23 +58,25 @@ class Stepper:
         self._frame = inputs[self.sequence.name]
         self._zeros = np.zeros_like(self._frame)
         self._valid = inputs[self.streaming.valid_input]
+        self._limit = math.inf if self.streaming.limit is None else self.streaming.limit
         self.steps = 0
 
-    def accept(self, value: Any) -> np.ndarray:
-        """``value`` as a frame, checked.
+    def _feed(self, value: Any) -> None:
+        """Put ``value`` where the program reads its frame, checked.
 
         Raises:
             UsageError: wrong shape or kind, NaN or infinity.
         """
+        frame = self._frame
         exact = (
-            type(value) is np.ndarray
-            and value.shape == self._frame.shape
-            and value.dtype == self._frame.dtype
+            type(value) is np.ndarray and value.shape == frame.shape and value.dtype == frame.dtype
         )
-        # the usual case in a microsecond: x·0 is NaN just if x holds NaN or infinity
-        if exact and np.vdot(value, self._zeros) == 0:
-            return value
-        return to_array(self.sequence, value, self.sequence.shape)
+        if exact:
+            frame[...] = value
+            # the usual case in half a microsecond: x·0 is NaN just if x holds NaN or infinity
+            if np.vdot(frame, self._zeros) == 0:
+                return
+        frame[...] = to_array(self.sequence, value, self.sequence.shape)
 
     def reset(self) -> None:
         """Back to the state before the first step."""
@@ -79,32 +85,43 @@ class Stepper:
 
     def check_length(self, steps: int) -> None:
         """Raise :class:`UsageError` if the program cannot take ``steps`` frames in a row."""
-        limit = self.streaming.limit
-        if limit is not None and steps > limit:
+        if steps > self._limit:
             raise UsageError(
-                f"{self._manifest.model.name} takes at most {limit} steps in a row, but this is"
-                f" step {steps}; call reset() or cut the sequence"
+                f"{self._manifest.model.name} takes at most {self._limit} steps in a row, but this"
+                f" is step {steps}; call reset() or cut the sequence"
             )
 
-    def step(
-        self, frame: np.ndarray | None, taps: Sequence[str] = ()
-    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Outputs and taps of one step; ``frame`` None is an empty step after the end.
+    def step(self, frame: Any) -> dict[str, np.ndarray]:
+        """Outputs of one step; the frame `END` is an empty step after the end.
 
         Raises:
-            UsageError: the sequence is longer than the program's limit.
+            UsageError: a bad frame, or a sequence that is longer than the program's limit.
         """
-        if frame is not None:
-            self.check_length(self.steps + 1)
-        self._frame[...] = 0 if frame is None else frame
-        self._valid[0] = frame is not None
-        tapped: dict[str, np.ndarray] = {}
-        if taps:
-            tapped = self._program.run_tapped(*self._arrays, taps)
-        else:
-            self._program.run(*self._arrays)
+        self._prepare(frame)
+        self._program.run(*self._arrays)
+        self.steps += 1
+        return {name: output.copy() for name, output in self._outputs.items()}
+
+    def step_tapped(
+        self, frame: Any, taps: Sequence[str]
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """As :meth:`step`, and copies of the kernel outputs named ``taps``."""
+        if not taps:
+            return self.step(frame), {}
+        self._prepare(frame)
+        tapped = self._program.run_tapped(*self._arrays, taps)
         self.steps += 1
         return {name: output.copy() for name, output in self._outputs.items()}, tapped
+
+    def _prepare(self, frame: Any) -> None:
+        """Everything before the program runs; a bad frame leaves the stream as it was."""
+        if frame is END:
+            self._frame[...] = 0
+            self._valid[0] = 0
+            return
+        self.check_length(self.steps + 1)
+        self._feed(frame)
+        self._valid[0] = 1
 
 
 class Stream:
@@ -117,6 +134,8 @@ class Stream:
     def __init__(self, manifest: Manifest, program: Program) -> None:
         self.program = program
         self._stepper = Stepper(manifest, program)
+        self._name = self._stepper.sequence.name
+        self._delay = self._stepper.streaming.delay
         self._lock = threading.Lock()
         self._flushed = False
         self._stepper.reset()
@@ -124,7 +143,7 @@ class Stream:
     @property
     def delay(self) -> int:
         """Steps before the first output."""
-        return self._stepper.streaming.delay
+        return self._delay
 
     @property
     def steps(self) -> int:
@@ -147,14 +166,14 @@ class Stream:
             UsageError: a bad frame, a stream that is too long, flushed or closed.
             DeviceError: a kernel failed.
         """
-        name = self._stepper.sequence.name
-        check_names(inputs, (name,))
-        frame = self._stepper.accept(inputs[name])
+        name = self._name
+        if type(inputs) is not dict or len(inputs) != 1 or name not in inputs:
+            check_names(inputs, (name,))
         with self._lock:
             if self._flushed:
                 raise UsageError("the stream was flushed; call reset() before the next step")
-            outputs, _ = self._stepper.step(frame)
-            return outputs if self.steps > self.delay else None
+            outputs = self._stepper.step(inputs[name])
+            return outputs if self._stepper.steps > self._delay else None
 
     def flush(self) -> list[dict[str, np.ndarray]]:
         """End the sequence: outputs of its last ``delay`` frames (of all, if it was shorter)."""
@@ -166,7 +185,7 @@ class Stream:
                 return []
             rest = []
             for _ in range(self.delay):
-                outputs, _ = self._stepper.step(None)
+                outputs = self._stepper.step(END)
                 if self.steps > self.delay:
                     rest.append(outputs)
             return rest

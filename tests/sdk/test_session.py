@@ -197,6 +197,8 @@ def test_bad_frames(streaming: mj.Session) -> None:
             stream.step({"x": np.ones((1, 4)), "valid": 1})
         with pytest.raises(mj.UsageError, match="nan"):
             stream.step({"x": np.full((1, 4), np.nan)})
+        with pytest.raises(mj.UsageError, match="must be float32"):
+            stream.step({"x": None})
         assert stream.steps == 0
     with pytest.raises(mj.UsageError, match="closed"):
         stream.step({"x": np.ones((1, 4))})
