@@ -30,7 +30,8 @@ class Model:
     ``main`` takes ``inputs`` then ``states`` and returns ``outputs`` then the new states.
     ``layers``: Relax variable name → torch module path. ``reference_macs``: dense
     multiply-accumulates per sample by layer. ``sample_inputs``/``sample_outputs``: what a session
-    is given and must return; ``spikes:<layer>`` outputs are taps and exact.
+    is given and must return; ``spikes:<layer>`` outputs are taps and exact. ``quantization``: how
+    an integer model came about (``manifest.quantization``), None for a float one.
     """
 
     name: str
@@ -51,4 +52,5 @@ class Model:
     labels: Sequence[str] | None = None
     frontend: Mapping[str, Any] | None = None
     reference_macs: Mapping[str, int] = field(default_factory=dict)
+    quantization: Mapping[str, Any] | None = None
     tolerance: Mapping[str, float] = field(default_factory=lambda: {"default": 2e-5})

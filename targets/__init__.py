@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from millijoule.bundle import EMIT, Limits
 from millijoule.errors import UnsupportedError, UsageError
 from millijoule.targets.target import Target, get_target, list_targets
 
@@ -41,13 +42,22 @@ def build(
     cannot hold, DeviceError if the C compiler is missing or fails. Nothing half-written stays.
     """
     chosen = get_target(target)
-    if emit != "object":
-        raise UnsupportedError(f"[build] target {target} emits objects only, not {emit!r}")
+    if emit not in EMIT:
+        raise UsageError(f"[build] emit must be one of {', '.join(EMIT)}, but is {emit!r}")
     if dtype not in (None, "float32"):
         raise UnsupportedError(f"[build] target {target} computes in float32 only, not {dtype}")
     if threads is not None and threads < 1:
         raise UsageError(f"[build] threads must be at least 1, but is {threads}")
+    path = Path(out) if out is not None else Path(f"{model.name}.mjb")
+    report = progress or (lambda stage: None)
+    if chosen.bare_metal:
+        if (threads or 1) != 1:
+            raise UsageError(f"[build] target {target} has one thread, but threads is {threads}")
+        from millijoule.targets.mcu.build import build_mcu
+
+        return build_mcu(model, chosen, path, emit=emit, limits=Limits(), progress=report)
+    if emit != "object":
+        raise UnsupportedError(f"[build] target {target} emits objects only, not {emit!r}")
     from millijoule.targets.cpu.build import build_cpu
 
-    path = Path(out) if out is not None else Path(f"{model.name}.mjb")
-    return build_cpu(model, chosen, path, threads or 1, progress or (lambda stage: None))
+    return build_cpu(model, chosen, path, threads or 1, report)

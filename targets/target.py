@@ -76,6 +76,7 @@ class Target:
             options["mfloat-abi"] = self.float_abi
         if self.bare_metal:  # level 3 unrolls to 2.6 times the code and runs no fewer instructions
             options["opt-level"] = 2
+            options["vector-width"] = 32 * max(self.isa.lanes, 1)  # bits; LLVM would assume 128
         return tvm.target.Target(options)
 
     def features(self) -> tuple[str, ...]:

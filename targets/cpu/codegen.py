@@ -95,7 +95,7 @@ def generate_entry(name: str, plan: Plan, signature: Signature, memory: Memory, 
         ("states", signature.states),
     ):
         lines += _tensor_table(kind, tensors)
-    names = ", ".join(_quoted(k.symbol) for k in plan.calls)
+    names = ", ".join(quoted(k.symbol) for k in plan.calls)
     lines += [
         f"static const char *const kernels[] = {{{names or 'NULL'}}};",
         "",
@@ -114,7 +114,7 @@ def _pointer(ref: Ref) -> str:
     return f"outputs[{ref.offset}]"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A C string literal of any text in UTF-8: all but plain characters as octal escapes."""
     plain = set(string.ascii_letters + string.digits + " _-.:/#")
     return '"' + "".join(chr(b) if chr(b) in plain else f"\\{b:03o}" for b in text.encode()) + '"'
@@ -128,7 +128,7 @@ def _tensor_table(kind: str, tensors: Sequence[tuple[str, TensorType]]) -> list[
         dims = ", ".join(str(d) for d in t.shape) or "1"
         lines.append(f"static const int32_t {kind}_shape_{i}[] = {{{dims}}};")
         rows.append(
-            f"  {{{_quoted(name)}, {_DTYPES[t.dtype]}, {len(t.shape)}u, {kind}_shape_{i}, "
+            f"  {{{quoted(name)}, {_DTYPES[t.dtype]}, {len(t.shape)}u, {kind}_shape_{i}, "
             f"{t.nbytes}u, -1}},"
         )
     return [*lines, f"static const mj_tensor mj_{kind}[] = {{", *rows, "};"]
@@ -139,7 +139,7 @@ def _descriptor(
 ) -> list[str]:
     fields = {
         "abi_version": "MJ_ABI_VERSION",
-        "name": _quoted(name),
+        "name": quoted(name),
         "n_inputs": f"{len(signature.inputs)}u",
         "n_outputs": f"{len(signature.outputs)}u",
         "n_states": f"{len(signature.states)}u",

@@ -1,6 +1,7 @@
 """Bundles (``.mjb``): one file that holds a compiled model, its description and its samples."""
 
 from ..npz import npz_bytes
+from .firmware import EMIT, Firmware, FlashUse, Limits, RamUse
 from .manifest import (
     Arena,
     FileEntry,
@@ -17,17 +18,22 @@ from .writer import write_bundle
 
 __all__ = [
     "DTYPES",
+    "EMIT",
     "MANIFEST",
     "SAMPLE_INPUTS",
     "SAMPLE_OUTPUTS",
     "Arena",
     "Bundle",
     "FileEntry",
+    "Firmware",
+    "FlashUse",
     "Kernel",
     "KernelOutput",
+    "Limits",
     "Manifest",
     "ModelInfo",
     "Program",
+    "RamUse",
     "SpikeInput",
     "StateSpec",
     "Streaming",

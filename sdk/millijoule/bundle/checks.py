@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import BundleError
+from .firmware import STATIC_LIBRARY
 from .specs import Kernel, KernelOutput
 
 if TYPE_CHECKING:  # manifest.py imports this module
@@ -23,6 +24,7 @@ def check_manifest(manifest: Manifest) -> None:
         BundleError: one line naming the first field that does not fit.
     """
     _check_tensors(manifest)
+    _check_firmware(manifest)
     if manifest.streaming is not None:
         _check_streaming(manifest, manifest.streaming)
     _check_kernels(manifest)
@@ -48,6 +50,19 @@ def _check_tensors(manifest: Manifest) -> None:
                 f"[manifest.io] {spec.name!r} has {spec.shape[spec.batch_axis]} samples along axis"
                 f" {spec.batch_axis}, but the batch is {manifest.batch}"
             )
+
+
+def _check_firmware(manifest: Manifest) -> None:
+    """Programs for bare metal, and only those, say how they are linked."""
+    bare_metal = manifest.program.kind == STATIC_LIBRARY
+    if bare_metal != (manifest.firmware is not None):
+        rule = "is required for" if bare_metal else "must be null unless"
+        raise BundleError(f"[manifest.firmware] {rule} program.kind {STATIC_LIBRARY!r}")
+    if manifest.firmware is not None and manifest.firmware.ram.arena != manifest.arena.bytes:
+        raise BundleError(
+            f"[manifest.firmware.ram.arena] must be arena.bytes, {manifest.arena.bytes}, but"
+            f" received {manifest.firmware.ram.arena}"
+        )
 
 
 def _check_streaming(manifest: Manifest, streaming: Streaming) -> None:

@@ -16,6 +16,7 @@ from ..errors import BundleError
 from .archive import MAX_ARCHIVE, check_name
 from .checks import check_manifest
 from .fields import Fields
+from .firmware import Firmware
 from .specs import Kernel, KernelOutput, StateSpec, TensorSpec
 
 __all__ = [
@@ -42,6 +43,7 @@ _MAX_STATES = 4096
 _MAX_KERNELS = 1 << 16
 _MAX_LABELS = 1 << 17
 _MAX_THREADS = 4096
+_MAX_RECORD = 1 << 20
 
 
 def layer_group(layer: str) -> str:
@@ -228,7 +230,11 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything about a bundle but the bytes of its members."""
+    """Everything about a bundle but the bytes of its members.
+
+    ``firmware`` belongs to programs for bare metal. ``quantization`` says how an integer program
+    came about: its ``scheme`` and whatever the quantizer recorded.
+    """
 
     model: ModelInfo
     target: Target
@@ -238,6 +244,8 @@ class Manifest:
     arena: Arena
     kernels: tuple[Kernel, ...] = ()
     streaming: Streaming | None = None
+    firmware: Firmware | None = None
+    quantization: dict[str, Any] | None = None
     toolchain: dict[str, Any] = field(default_factory=dict)
     tolerance: dict[str, float] = field(default_factory=lambda: {"default": 2e-5})
     files: dict[str, FileEntry] = field(default_factory=dict)
@@ -283,6 +291,10 @@ class Manifest:
                 program=Program.from_json(fields.object("program")),
                 arena=Arena.from_json(fields.object("arena")),
                 kernels=fields.items("kernels", _MAX_KERNELS, Kernel.from_json),
+                firmware=Firmware.from_json(fields.object("firmware"))
+                if fields.has("firmware")
+                else None,
+                quantization=_quantization(fields),
                 toolchain=fields.mapping("toolchain"),
                 tolerance=_tolerance(fields.object("tolerance")),
                 files=_files(fields.object("files")),
@@ -303,6 +315,17 @@ class Manifest:
         except (TypeError, ValueError) as error:
             raise BundleError(f"[manifest] holds a value that JSON cannot: {error}") from error
         return text.encode("ascii") + b"\n"
+
+
+def _quantization(fields: Fields) -> dict[str, Any] | None:
+    """A record of bounded size whose only fixed field is the scheme."""
+    if not fields.has("quantization"):
+        return None
+    record = fields.mapping("quantization", 64)
+    fields.object("quantization").text("scheme")
+    if len(json.dumps(record)) > _MAX_RECORD:
+        fields.fail("quantization", f"at most {_MAX_RECORD} bytes of JSON")
+    return record
 
 
 def _macs(fields: Fields) -> dict[str, int]:

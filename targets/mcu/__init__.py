@@ -1,0 +1,1 @@
+"""Static libraries for microcontrollers: no operating system, no allocation, no TVM."""
