@@ -13,27 +13,28 @@ import numpy as np
 from .bundle import Bundle, Manifest, StateSpec, TensorSpec
 from .cpu import available_cpus
 from .errors import UsageError
-from .executors import Program, aligned_empty, open_program
+from .executors import LOCAL, Program, aligned_empty, open_program
 from .stream import END, Stepper, Stream, require_streaming
 from .tensors import check_names, run_inputs, to_array
 
 __all__ = ["Session", "Stream", "load"]
 
 
-def load(path: str | os.PathLike[str], threads: int | None = None) -> Session:
+def load(path: str | os.PathLike[str], threads: int | None = None, device: str = LOCAL) -> Session:
     """Open the bundle at ``path`` and get its program ready.
 
     Args:
         path: a ``.mjb`` file.
         threads: threads to run with; None takes the number that the bundle was built for, but no
-            more than this process may use.
+            more than this process may use. On an emulated device None is 1.
+        device: where to run it, a name of ``mj devices`` such as ``qemu:cortex-m4``.
 
     Raises:
-        UsageError: no such file, or a bad number of threads.
+        UsageError: no such file or device, or a bad number of threads.
         BundleError: a damaged bundle.
-        DeviceError: this machine cannot run the program.
+        DeviceError: the device cannot run the program.
     """
-    return Session(Bundle.open(path), threads)
+    return Session(Bundle.open(path), threads, device)
 
 
 class Session:
@@ -43,12 +44,13 @@ class Session:
     from people whose programs you would run.
     """
 
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, threads: int | None = None, device: str = LOCAL) -> None:
         self.bundle = bundle
         self.manifest: Manifest = bundle.manifest
-        wanted = min(self.manifest.target.threads, available_cpus()) if threads is None else threads
-        self.threads = wanted
-        self.program: Program = open_program(bundle, wanted)
+        self.device = device
+        usual = min(self.manifest.target.threads, available_cpus()) if device == LOCAL else 1
+        self.threads = usual if threads is None else threads
+        self.program: Program = open_program(bundle, self.threads, device)
         self._stepper = Stepper(self.manifest, self.program) if self.manifest.streaming else None
         self._tap_axes = {str(tap.name): tap.batch_axis for _, tap in self.manifest.taps()}
         self._whole_inputs = run_inputs(self.manifest)
@@ -107,7 +109,7 @@ class Session:
             UsageError: the bundle was not built for streaming.
         """
         require_streaming(self.manifest)
-        return Stream(self.manifest, open_program(self.bundle, self.threads))
+        return Stream(self.manifest, open_program(self.bundle, self.threads, self.device))
 
     def close(self) -> None:
         """Stop threads and let go of the bundle; may be called again."""

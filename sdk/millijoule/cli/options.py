@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-__all__ = ["add_bundle", "add_inputs", "add_threads", "positive"]
+from ..executors import LOCAL
+
+__all__ = ["add_bundle", "add_device", "add_inputs", "add_threads", "positive"]
 
 
 def positive(text: str) -> int:
@@ -36,4 +38,14 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     """How many threads to use."""
     parser.add_argument(
         "--threads", type=positive, metavar="N", help="threads (default: as the bundle was built)"
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Where to run."""
+    parser.add_argument(
+        "--device",
+        metavar="D",
+        default=LOCAL,
+        help="where to run: local, or an emulated device such as qemu:cortex-m4 (see `mj devices`)",
     )

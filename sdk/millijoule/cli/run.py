@@ -14,7 +14,7 @@ from ..files import atomic_write
 from ..inputs import read_inputs
 from ..session import Session, load
 from .console import Console
-from .options import add_bundle, add_inputs, add_threads, positive
+from .options import add_bundle, add_device, add_inputs, add_threads, positive
 
 __all__ = ["add_arguments", "execute"]
 
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser)
     add_inputs(parser)
     add_threads(parser)
+    add_device(parser)
     parser.add_argument("--outputs", metavar="FILE", help="write outputs and taps to an .npz file")
     parser.add_argument(
         "--taps", metavar="NAME,…|all", default="", help="also read these intermediate values"
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Run once and show the results."""
-    with load(arguments.bundle, arguments.threads) as session:
+    with load(arguments.bundle, arguments.threads, arguments.device) as session:
         inputs = (
             read_inputs(arguments.inputs, session.manifest)
             if arguments.inputs

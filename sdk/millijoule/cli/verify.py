@@ -9,7 +9,7 @@ from ..errors import VerificationError
 from ..session import load
 from ..verification import Check, verify
 from .console import Console
-from .options import add_bundle, add_threads
+from .options import add_bundle, add_device, add_threads
 
 __all__ = ["add_arguments", "execute"]
 
@@ -18,11 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``mj verify``."""
     add_bundle(parser)
     add_threads(parser)
+    add_device(parser)
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Verify, print a line per output, fail if one differs."""
-    with load(arguments.bundle, arguments.threads) as session:
+    with load(arguments.bundle, arguments.threads, arguments.device) as session:
         checks = verify(session)
     console.table(
         ("output", "shape", "max abs error", "tolerance", "beyond", "result"),

@@ -8,7 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-__all__ = ["ALIGNMENT", "Program", "aligned_empty"]
+from ..bundle import Manifest
+
+__all__ = ["ALIGNMENT", "Program", "aligned_empty", "failure"]
 
 #: Alignment in bytes of every buffer that a program reads or writes (``MJ_ALIGNMENT``).
 ALIGNMENT = 64
@@ -66,3 +68,11 @@ def aligned_empty(shape: tuple[int, ...], dtype: str | np.dtype) -> np.ndarray:
     kind = np.dtype(dtype)
     raw = np.empty(math.prod(shape) * kind.itemsize + ALIGNMENT, np.uint8)
     return np.ndarray(shape, kind, raw, -raw.ctypes.data % ALIGNMENT)
+
+
+def failure(manifest: Manifest, what: str, reason: str, kernel: int) -> str:
+    """The message for a status of the C API; ``kernel`` is the one that failed, or -1."""
+    if 0 <= kernel < len(manifest.kernels):
+        failed = manifest.kernels[kernel]
+        reason += f" in kernel {failed.name!r} (layer {failed.layer!r}, number {kernel})"
+    return f"{what}: {reason}"

@@ -19,7 +19,7 @@ from ..bundle import Bundle, KernelOutput, Manifest, StateSpec, TensorSpec
 from ..cpu import architecture, missing_features, same_architecture
 from ..errors import BundleError, DeviceError, UsageError
 from .abi import DTYPE_NAMES, HOOK, ModelDescriptor, TensorDescriptor, library
-from .base import ALIGNMENT, aligned_empty
+from .base import ALIGNMENT, aligned_empty, failure
 
 __all__ = ["NativeProgram"]
 
@@ -188,10 +188,7 @@ class NativeProgram:
             return
         reason = self._lib.mj_status_string(status).decode("ascii", "replace")
         failed = self._lib.mj_failed_kernel(self._ctx)
-        if 0 <= failed < len(self._manifest.kernels):
-            kernel = self._manifest.kernels[failed]
-            reason += f" in kernel {kernel.name!r} (layer {kernel.layer!r}, number {failed})"
-        raise DeviceError(f"{what}: {reason}")
+        raise DeviceError(failure(self._manifest, what, reason, failed))
 
 
 def _same(arrays: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
@@ -216,7 +213,7 @@ def _deinit(lib: ctypes.CDLL, context: np.ndarray, *_keep_alive: np.ndarray) -> 
 def _check_machine(manifest: Manifest) -> None:
     """Refuse a program that would die of an illegal instruction here."""
     target = manifest.target
-    advice = "; build it with the target `host`, or take it to its device"
+    advice = "; build it with the target `host`, or take it to its device (see `mj devices`)"
     if not same_architecture(target.triple):
         raise DeviceError(
             f"the bundle is for {target.name} ({target.triple}), but this machine is"

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from ..errors import DeviceError, UsageError
+from ..executors import LOCAL
 from .packages import apt_line, missing
 
 __all__ = ["DEVICES", "LOCAL", "Device", "emulator_version", "get_device", "require_target"]
-
-LOCAL = "local"
 
 _ARM64_NEEDS = ("qemu-aarch64", "libc-arm64", "cc-arm64", "cc")
 _ARMHF_NEEDS = ("qemu-arm", "libc-armhf", "cc-armhf", "cc")

@@ -1,0 +1,294 @@
+"""Programs on an emulated device: `executors.base.Program` over a wire to a runner inside QEMU."""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+import weakref
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..bundle import Bundle, KernelOutput, Manifest, TensorSpec
+from ..errors import BundleError, DeviceError, UsageError
+from ..executors.base import failure
+from .channel import Channel, Frame, timeout_from
+from .devices import Device, require_target
+from .counting import Counters, Counts, plugin_library, plugin_option
+from .runners import prepare
+
+__all__ = ["EmulatedProgram", "RunCounts"]
+
+# Frames of runner/runner.c.
+_HELLO, _RUN, _RESET, _THREADS = 1, 2, 3, 4
+_SIZES, _TAP, _RESULT, _FAILED = 101, 102, 103, 104
+_COUNT_KERNELS, _PAINT_STACK = 1, 2
+_MAX_TAPS = 512
+_USED = struct.Struct("<2I")
+
+#: What SIZES holds, in order.
+_SIZE_NAMES = (
+    "abi",
+    "inputs",
+    "outputs",
+    "states",
+    "kernels",
+    "weights_bytes",
+    "arena.bytes",
+    "arena.workspace_bytes",
+    "arena.state_bytes",
+    "streaming.delay",
+    "input bytes",
+    "output bytes",
+    "state bytes",
+)
+
+
+@dataclass(frozen=True)
+class RunCounts:
+    """What one counted run of the program took.
+
+    Attributes:
+        instructions: Retired from entering ``mj_run`` to leaving it.
+        kernels: uint64 [kernels], those between the markers around each kernel; zeros unless asked.
+        stack_bytes: Deepest stack below the caller of ``mj_run``; 0 unless asked.
+    """
+
+    instructions: int
+    kernels: np.ndarray
+    stack_bytes: int
+
+
+class EmulatedProgram:
+    """A program inside an emulator; see :class:`millijoule.executors.base.Program`.
+
+    It has no clock that means anything, so ``kernel_times`` is refused.
+
+    Args:
+        bundle: the bundle; it stays the caller's.
+        device: an emulated one.
+        threads: threads of the program, the caller's included.
+        counting: load the counting plugin, which makes the emulator several times slower.
+
+    Raises:
+        DeviceError: packages are missing, the bundle is for another target, or the runner cannot be
+            built or started.
+        BundleError: the program is not the one that the manifest describes.
+    """
+
+    def __init__(
+        self, bundle: Bundle, device: Device, threads: int = 1, *, counting: bool = False
+    ) -> None:
+        self._manifest = manifest = bundle.manifest
+        self._taps = {str(tap.name): (index, tap) for index, tap in manifest.taps()}
+        require_target(device, manifest.target.name)
+        device.require()
+        timeout = timeout_from(os.environ)
+        scratch = tempfile.TemporaryDirectory(prefix="millijoule-device-")
+        try:
+            folder = Path(scratch.name)
+            tail = prepare(bundle, device, folder)
+            head = [device.emulator, "-cpu", device.cpu]
+            self._counters = None
+            if counting:
+                self._counters = Counters(folder / "counts", len(manifest.kernels))
+                library = plugin_library(device)
+                head += ["-plugin", plugin_option(device, library, self._counters)]
+            self._channel = Channel(device.name, [*head, *tail], folder, timeout)
+        except BaseException:
+            scratch.cleanup()
+            raise
+        self._finalizer = weakref.finalize(self, _end, self._channel, scratch)
+        try:
+            self._greet()
+            self.set_threads(threads)
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        """Run once; see :meth:`Program.run`."""
+        self._run(inputs, outputs, {}, 0)
+
+    def run_tapped(
+        self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], taps: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """Run once and read kernel outputs; see :meth:`Program.run_tapped`."""
+        for name in taps:
+            if name not in self._taps:
+                valid = ", ".join(self._taps) or "none in this program"
+                raise UsageError(f"unknown tap {name!r}; taps: {valid}")
+        if len(taps) > _MAX_TAPS:
+            raise UsageError(f"at most {_MAX_TAPS} taps at once, but {len(taps)} were asked for")
+        wanted = {name: self._taps[name] for name in taps}
+        values, _ = self._run(inputs, outputs, wanted, 0)
+        return values
+
+    def run_counted(
+        self,
+        inputs: Sequence[np.ndarray],
+        outputs: Sequence[np.ndarray],
+        *,
+        kernels: bool = False,
+        stack: bool = False,
+    ) -> RunCounts:
+        """Run once and count instructions.
+
+        Args:
+            kernels: also per kernel, by a hook of its own cost: see
+                :mod:`millijoule.profiling.instructions`.
+            stack: also find out how deep the stack went.
+
+        Raises:
+            UsageError: the program was opened without ``counting``.
+            DeviceError: the run failed.
+        """
+        before = self._read_counters()
+        flags = _COUNT_KERNELS * kernels | _PAINT_STACK * stack
+        _, used = self._run(inputs, outputs, {}, flags)
+        after = self._read_counters()
+        if after.runs - before.runs != 1:
+            raise DeviceError(f"[device] the plugin saw {after.runs - before.runs} runs, not one")
+        return RunCounts(
+            after.instructions - before.instructions, after.kernels - before.kernels, used
+        )
+
+    def reset(self) -> None:
+        """Put every state back to its initial value."""
+        self._simple(_RESET, 0, "cannot reset the program")
+
+    def set_threads(self, threads: int) -> None:
+        """Use ``threads`` threads; see :meth:`Program.set_threads`."""
+        if not 1 <= threads <= 1024:
+            raise UsageError(f"threads must be 1 to 1024, but received {threads}")
+        self._simple(_THREADS, threads, f"cannot use {threads} threads")
+
+    def kernel_times(self, on: bool) -> None:
+        """Refused: an emulator knows instructions, not time."""
+        if on:
+            raise UsageError("an emulated device has no clock to time kernels with")
+
+    def kernel_ns(self) -> np.ndarray:
+        """Zeros: there are no times."""
+        return np.zeros(len(self._manifest.kernels), np.uint64)
+
+    def clear_kernel_ns(self) -> None:
+        """Nothing to clear."""
+
+    def close(self) -> None:
+        """End the emulator; may be called again."""
+        self._finalizer()
+
+    def _greet(self) -> None:
+        """Ask what the program is; it must be what the manifest says."""
+        self._channel.request(_HELLO)
+        payload = self._final(self._channel.frames(_TAP), _SIZES, "cannot start the program")
+        if len(payload) != 8 * (len(_SIZE_NAMES) + 1):
+            raise DeviceError("[device] the runner speaks another protocol; reinstall Millijoule")
+        found = struct.unpack(f"<{len(_SIZE_NAMES) + 1}q", payload)
+        for name, is_, said in zip(_SIZE_NAMES, found, _sizes(self._manifest), strict=False):
+            if is_ != said:
+                raise BundleError(f"the program says {name} is {is_}, but the manifest says {said}")
+
+    def _run(
+        self,
+        inputs: Sequence[np.ndarray],
+        outputs: Sequence[np.ndarray],
+        taps: dict[str, tuple[int, KernelOutput]],
+        flags: int,
+    ) -> tuple[dict[str, np.ndarray], int]:
+        """Values of ``taps`` and bytes of stack used; ``outputs`` are filled."""
+        manifest = self._manifest
+        _check(manifest.inputs, inputs)
+        _check(manifest.outputs, outputs)
+        table = np.array(
+            [(index, tap.offset, tap.nbytes) for index, tap in taps.values()], "<u4"
+        ).tobytes()
+        count = struct.pack("<I", len(taps))
+        payload = [count, table, *(np.ascontiguousarray(array).tobytes() for array in inputs)]
+        self._channel.request(_RUN, flags, payload)
+        values: dict[str, np.ndarray] = {}
+        names = list(taps)
+        frames = []
+        for frame in self._channel.frames(_TAP):
+            kind, argument, data = frame
+            if kind != _TAP:
+                frames.append(frame)
+            elif argument < len(names) and len(data) == taps[names[argument]][1].nbytes:
+                _, tap = taps[names[argument]]
+                values[names[argument]] = np.frombuffer(data, tap.dtype).reshape(tap.shape).copy()
+            else:
+                raise self._malformed()
+        answer = self._final(frames, _RESULT, "the program failed")
+        if len(answer) != _USED.size + sum(spec.nbytes for spec in manifest.outputs):
+            raise self._malformed()
+        start = _USED.size
+        for spec, output in zip(manifest.outputs, outputs, strict=True):
+            raw = np.frombuffer(answer, spec.dtype, output.size, start)
+            output[...] = raw.reshape(output.shape)
+            start += spec.nbytes
+        return values, int(_USED.unpack_from(answer)[0])
+
+    def _simple(self, kind: int, argument: int, what: str) -> None:
+        self._channel.request(kind, argument)
+        self._final(self._channel.frames(_TAP), _RESULT, what)
+
+    def _final(self, frames: Iterable[Frame], kind: int, what: str) -> bytes:
+        """Payload of the one frame in ``frames``, which must be of ``kind``."""
+        [(found, _, payload)] = frames
+        if found == kind:
+            return payload
+        if found != _FAILED or len(payload) < 4:
+            raise self._malformed()
+        reason = payload[4:].decode("ascii", "replace")
+        kernel = struct.unpack_from("<i", payload)[0]
+        raise DeviceError(failure(self._manifest, what, reason, kernel))
+
+    def _malformed(self) -> DeviceError:
+        self.close()
+        return DeviceError("[device] the runner sent a malformed answer; please report this")
+
+    def _read_counters(self) -> Counts:
+        if self._counters is None:
+            raise UsageError("the program was opened without counting")
+        return self._counters.read()
+
+
+def _end(channel: Channel, scratch: tempfile.TemporaryDirectory[str]) -> None:
+    channel.close()
+    scratch.cleanup()
+
+
+def _sizes(manifest: Manifest) -> list[int]:
+    """What the program must say of itself, in the order of :data:`_SIZE_NAMES`."""
+    streaming = manifest.streaming
+    states = streaming.states if streaming else ()
+    return [
+        manifest.program.abi,
+        len(manifest.inputs),
+        len(manifest.outputs),
+        len(states),
+        len(manifest.kernels),
+        manifest.files[manifest.program.weights].bytes,
+        manifest.arena.bytes,
+        manifest.arena.workspace_bytes,
+        manifest.arena.state_bytes,
+        streaming.delay if streaming else 0,
+        sum(spec.nbytes for spec in manifest.inputs),
+        sum(spec.nbytes for spec in manifest.outputs),
+        sum(state.nbytes for state in states),
+    ]
+
+
+def _check(specs: Sequence[TensorSpec], arrays: Sequence[np.ndarray]) -> None:
+    if len(arrays) != len(specs):
+        raise UsageError(f"the program takes {len(specs)} arrays, but received {len(arrays)}")
+    for spec, array in zip(specs, arrays, strict=True):
+        if array.shape != spec.shape or array.dtype != spec.dtype:
+            raise UsageError(
+                f"[{spec.name}] must be {spec.dtype} of shape {list(spec.shape)}, but received"
+                f" {array.dtype} of shape {list(array.shape)}"
+            )
