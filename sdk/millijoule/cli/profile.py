@@ -1,4 +1,4 @@
-"""mj profile: measure latency, memory, operations and energy on this machine."""
+"""mj profile: measure latency, memory, operations and energy, or count instructions."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import argparse
 import math
 
 from ..errors import UsageError
+from ..executors import LOCAL
 from ..inputs import read_inputs
 from ..session import load
 from .console import Console
-from .options import add_bundle, add_inputs, add_threads, positive
+from .options import add_bundle, add_device, add_inputs, add_threads, positive
 
 __all__ = ["add_arguments", "execute"]
 
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser)
     add_inputs(parser)
     add_threads(parser)
+    add_device(parser)
     add = parser.add_argument
     add("--iterations", type=positive, default=10, metavar="N", help="time at least N calls")
     add("--warmup", type=_count, default=10, metavar="N", help="untimed calls before")
@@ -48,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_fraction,
         default=0.05,
         metavar="5%",
-        help="exit 1 if the median is slower than the baseline by more (default: 5%%)",
+        help="exit 1 if the median latency (on an emulated device: the instructions) exceeds the"
+        " baseline's by more (default: 5%%)",
     )
 
 
@@ -59,10 +62,15 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
     if arguments.trace and not arguments.layers:
         raise UsageError("--trace needs the kernel times that --no-layers leaves out")
+    if arguments.trace and arguments.device != LOCAL:
+        raise UsageError(f"--trace needs times, which {arguments.device} does not have")
     if arguments.html:
         html.require()  # now, not after the measurement
     baseline = load_profile(arguments.baseline) if arguments.baseline else None
-    with load(arguments.bundle, arguments.threads) as session, console.progress() as report:
+    with (
+        load(arguments.bundle, arguments.threads, arguments.device) as session,
+        console.progress() as report,
+    ):
         inputs = read_inputs(arguments.inputs, session.manifest) if arguments.inputs else None
         result = profile(
             session,

@@ -1,4 +1,7 @@
-"""Comparing with an earlier profile: is the median slower, and is the difference real?"""
+"""Comparing with an earlier profile: is the median slower, and is the difference real?
+
+Profiles of emulated devices have exact counts instead: see :mod:`.counted_baseline`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, VerificationError
+from .counted_baseline import CountComparison, compare_counts
 
 FORMAT = "millijoule-profile"
 SCHEMA = 1
@@ -82,15 +86,19 @@ class Comparison:
         return text
 
 
-def compare(new: dict[str, Any], old: dict[str, Any], max_regression: float = 0.05) -> Comparison:
+def compare(
+    new: dict[str, Any], old: dict[str, Any], max_regression: float = 0.05
+) -> Comparison | CountComparison:
     """Compare two profiles of the same model.
 
     Args:
         new, old: Profiles as from :func:`load_profile` or ``Profile.to_dict``.
-        max_regression: Largest relative increase of the median that passes.
+        max_regression: Largest relative increase that passes: of the median latency, or of the
+            instructions per call where they were counted.
 
     Raises:
-        UsageError: The profiles are of different models or units of work.
+        UsageError: The profiles are of different models or units of work, or only one of them is
+            of an emulated device.
     """
     for what, a, b in (
         ("model", _model(new), _model(old)),
@@ -98,9 +106,11 @@ def compare(new: dict[str, Any], old: dict[str, Any], max_regression: float = 0.
     ):
         if a != b:
             raise UsageError(f"[baseline] {what} must be the same, but is {a} now and was {b}")
+    limit = 1.0 + max_regression
+    if new.get("instructions") or old.get("instructions"):
+        return compare_counts(new, old, limit, _differences(new, old))
     (low, high), (old_low, old_high) = _range(new), _range(old)
     ratio = new["latency"]["median_ms"] / old["latency"]["median_ms"]
-    limit = 1.0 + max_regression
     floor = new["latency"]["min_ms"] / old["latency"]["min_ms"]
     real = low / old_high > 1.0 and floor > limit
     return Comparison(
@@ -115,11 +125,14 @@ def compare(new: dict[str, Any], old: dict[str, Any], max_regression: float = 0.
     )
 
 
-def check(new: dict[str, Any], old: dict[str, Any], max_regression: float = 0.05) -> Comparison:
+def check(
+    new: dict[str, Any], old: dict[str, Any], max_regression: float = 0.05
+) -> Comparison | CountComparison:
     """:func:`compare`, but a regression raises VerificationError (exit code 1)."""
     result = compare(new, old, max_regression)
     if result.regressed:
-        raise VerificationError(f"[baseline] {result}; see which layer with mj compare")
+        advice = "" if isinstance(result, CountComparison) else "; see which layer with mj compare"
+        raise VerificationError(f"[baseline] {result}{advice}")
     return result
 
 

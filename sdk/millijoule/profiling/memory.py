@@ -14,8 +14,13 @@ EXACT = "bundle manifest (exact)"
 
 def memory_figures(manifest: Manifest, status: Path = STATUS) -> dict[str, Figure]:
     """Sizes in bytes by name; peak memory is that of the whole process, Python included."""
+    return {**sizes(manifest), "peak_process_bytes": peak_process(status)}
+
+
+def sizes(manifest: Manifest) -> dict[str, Figure]:
+    """What the program asks for, in bytes by name."""
     arena = manifest.arena
-    sizes = {
+    listed = {
         "arena_bytes": arena.bytes,
         "planned_bytes": arena.planned_bytes,
         "workspace_bytes": arena.workspace_bytes,
@@ -23,13 +28,12 @@ def memory_figures(manifest: Manifest, status: Path = STATUS) -> dict[str, Figur
         "weight_bytes": _file_bytes(manifest, manifest.program.weights),
         "library_bytes": _file_bytes(manifest, manifest.program.library),
     }
-    figures = {
+    return {
         name: Figure.measured(size, "bytes", EXACT)
         if size is not None
         else Figure.unavailable("bytes", "the manifest does not list the file")
-        for name, size in sizes.items()
+        for name, size in listed.items()
     }
-    return {**figures, "peak_process_bytes": peak_process(status)}
 
 
 def _file_bytes(manifest: Manifest, name: str) -> int | None:

@@ -15,9 +15,10 @@ import numpy as np
 from ..bundle import Manifest
 from ..energy import AUTO, TABLES, Figure, Meter, cost_table, recommended_window_s
 from ..errors import UsageError, VerificationError
-from ..executors import open_program
+from ..executors import LOCAL, open_program
 from .baseline import FORMAT, SCHEMA
 from .conditions import Machine, condition_warnings, record_conditions
+from .describe import describe
 from .energy import choose_meter, estimated_energy
 from .latency import cold_start, sustain
 from .layers import one_run, time_kernels
@@ -56,7 +57,10 @@ def profile(
     command: Sequence[str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Profile:
-    """Measure a loaded bundle on this machine.
+    """Measure a loaded bundle.
+
+    On an emulated device instructions are counted instead of time and energy, over one pass of the
+    inputs: they are the same each time, so ``iterations`` and ``warmup`` do nothing there.
 
     For a streaming bundle one call is one step (one frame); sequences are fed frame by frame and
     states are reset between them.
@@ -90,6 +94,25 @@ def profile(
     for name in cost_tables:
         cost_table(name)  # an unknown name must not cost a measurement first
     say = progress or (lambda text: None)
+    if session.device != LOCAL:
+        from .emulated import profile_emulated  # what it needs is not on every device
+
+        return profile_emulated(
+            session,
+            inputs,
+            energy=energy,
+            refused={
+                "duration": duration is not None,
+                "idle_seconds": idle_seconds is not None,
+                "stable": stable,
+                "sustained": sustained,
+                "threads": (threads or 1) > 1,
+            },
+            layers=layers,
+            cost_tables=cost_tables,
+            command=command,
+            progress=say,
+        )
     used_threads = session.threads if threads is None else threads
     session.program.set_threads(used_threads)
     try:
@@ -127,7 +150,7 @@ def profile(
         {
             "format": FORMAT,
             "schema": SCHEMA,
-            "bundle": _describe(session.manifest),
+            "bundle": describe(session.manifest),
             "unit": workload.unit,
             "conditions": conditions,
             "latency": latency,
@@ -214,18 +237,6 @@ def _first_inference(session: Session, threads: int, workload: Workload) -> Call
             program.close()
 
     return run
-
-
-def _describe(manifest: Manifest) -> dict[str, Any]:
-    plain = manifest.to_json()
-    model = plain["model"]
-    names = ("name", "family", "variant", "parameters", "source", "hparams")
-    return {
-        "model": {name: model[name] for name in names},
-        "target": plain["target"],
-        "toolchain": plain["toolchain"],
-        "files": plain["files"],
-    }
 
 
 def _real_time(manifest: Manifest, workload: Workload, median_ms: float) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import Any
 
@@ -22,8 +23,14 @@ class Profile:
 
     @property
     def median_ms(self) -> float:
-        """Median latency of one call, in ms."""
-        return float(self._data["latency"]["median_ms"])
+        """Median latency of one call, in ms; NaN on an emulated device, which has no clock."""
+        return float(self._data["latency"].get("median_ms", math.nan))
+
+    @property
+    def instructions(self) -> float | None:
+        """Retired instructions of one call, mean over the inputs; None but on emulated devices."""
+        section = self._data.get("instructions")
+        return float(section["per_call"]) if section else None
 
     @property
     def warnings(self) -> list[str]:

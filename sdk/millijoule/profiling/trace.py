@@ -19,6 +19,8 @@ def chrome_trace(profile: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: The profile was taken without layers.
     """
+    if profile.get("instructions"):
+        raise UsageError("[trace] an emulated device gives no times; profile on real hardware")
     if profile["run"] is None:
         raise UsageError("[trace] the profile was taken without layers; profile again with layers")
     run = profile["run"]

@@ -16,8 +16,8 @@ from ..bundle import Bundle, KernelOutput, Manifest, TensorSpec
 from ..errors import BundleError, DeviceError, UsageError
 from ..executors.base import failure
 from .channel import Channel, Frame, timeout_from
-from .devices import Device, require_target
 from .counting import Counters, Counts, plugin_library, plugin_option
+from .devices import Device, require_target
 from .runners import prepare
 
 __all__ = ["EmulatedProgram", "RunCounts"]

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..errors import UsageError
 from ..version import __version__
-from .charts import histogram, line
+from . import instructions
+from .charts import Histogram, histogram, line
 from .format import digits, figure, percent, quantity, spread
 from .table import Table, compare_table
 
@@ -58,15 +59,17 @@ def render(profiles: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> 
 
 def _page(profile: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What the template needs beyond the profile itself."""
-    latency = profile["latency"]
-    p99 = latency["percentiles_ms"].get("99", latency["max_ms"])
+    counts = profile.get("instructions")
     sustained = profile["sustained"]
     windows = sustained["windows"] if sustained else []
     return {
         "name": name,
         "p": profile,
         "cards": _cards(profile),
-        "histogram": histogram(latency["samples_ns"], latency["median_ms"], p99),
+        "histogram": None if counts else _histogram(profile["latency"]),
+        "instruction_rows": instructions.summary_rows(counts) if counts else [],
+        "instruction_layers": instructions.bars(counts["layers"], MAX_ROWS) if counts else [],
+        "instruction_ops": instructions.bars(counts["ops"], MAX_ROWS) if counts else [],
         "sustained": line([w["t_s"] for w in windows], [w["median_ms"] for w in windows])
         if len(windows) > 1
         else None,
@@ -80,8 +83,23 @@ def _page(profile: Mapping[str, Any], name: str) -> dict[str, Any]:
     }
 
 
+def _histogram(latency: Mapping[str, Any]) -> Histogram:
+    p99 = latency["percentiles_ms"].get("99", latency["max_ms"])
+    return histogram(latency["samples_ns"], latency["median_ms"], p99)
+
+
 def _cards(profile: Mapping[str, Any]) -> list[dict[str, str]]:
     """The headline figures."""
+    if counts := profile.get("instructions"):
+        memory = profile["memory"]
+        names = {
+            "code_bytes": "Code",
+            "weight_bytes": "Weights",
+            "arena_bytes": "Working memory",
+            "stack_bytes": "Stack",
+        }
+        sizes = [_figure_card(title, memory[name]) for name, title in names.items()]
+        return [*instructions.cards(counts), *sizes]
     latency, memory = profile["latency"], profile["memory"]
     low, high = latency["median_interval_ms"]
     interval = f"95 % interval {quantity(low, 'ms')} – {quantity(high, 'ms')}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .format import digits, figure, percent, quantity
+from .instructions import count, layer_rows, summary_rows
 
 MAX_LAYERS = 20
 
@@ -22,12 +23,36 @@ class Table:
 
 def profile_tables(profile: Mapping[str, Any], *, layers: bool = True) -> list[Table]:
     """All tables of one profile; ``layers`` False leaves out the rows per layer."""
+    if profile.get("instructions"):
+        return _emulated(profile, layers)
     tables = [_latency(profile), _energy(profile), _memory(profile)]
     if profile["sustained"]:
         tables.insert(1, _sustained(profile["sustained"]))
     if profile["layers"] and layers:
         tables += [_layers(profile), _operations(profile)]
     return tables
+
+
+def _emulated(profile: Mapping[str, Any], layers: bool) -> list[Table]:
+    """Tables of a profile that an emulated device gave."""
+    instructions = profile["instructions"]
+    rows = tuple(summary_rows(instructions))
+    what = f"{instructions['what']}; {instructions['calls']:,} calls"
+    title = f"Instructions of {profile['unit']} ({what})"
+    latency = Table("Latency", ("", "value", "status", "source or reason"), _no_latency(profile))
+    tables = [Table(title, ("", "instructions", "status"), rows), latency]
+    tables += [_energy(profile), _memory(profile)]
+    if layers and instructions["layers"]:
+        columns = ("layer", "kernels", "instructions", "share")
+        by_layer = tuple(layer_rows(instructions["layers"]))
+        tables.append(Table("Instructions per layer (measured)", columns, by_layer))
+    if layers and profile["operations"]:
+        tables.append(_operations(profile))
+    return tables
+
+
+def _no_latency(profile: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+    return (_figure_row("latency", profile["latency"]),)
 
 
 def _latency(profile: Mapping[str, Any]) -> Table:
@@ -151,7 +176,6 @@ def compare_table(profiles: Sequence[Mapping[str, Any]], names: Sequence[str]) -
         profiles: As from ``load_profile``.
         names: Column heads, e.g. file names.
     """
-    first = profiles[0]["latency"]["median_ms"]
     rows = [
         ("model", *(p["bundle"]["model"]["name"] for p in profiles)),
         ("target", *(p["bundle"]["target"]["name"] for p in profiles)),
@@ -162,7 +186,8 @@ def compare_table(profiles: Sequence[Mapping[str, Any]], names: Sequence[str]) -
             (f"{key.removesuffix('_ms')} (measured)", *_latencies(profiles, key))
             for key in ("median_ms", "min_ms", "max_ms")
         ),
-        ("median / first", *(f"{p['latency']['median_ms'] / first:.3f}×" for p in profiles)),
+        ("median / first", *_ratios([p["latency"].get("median_ms") for p in profiles])),
+        ("instructions", *(_instructions(p) for p in profiles)),
         ("energy above idle", *(_labelled(_net_energy(p)) for p in profiles)),
         ("arena", *(_labelled(p["memory"]["arena_bytes"]) for p in profiles)),
         ("weights", *(_labelled(p["memory"]["weight_bytes"]) for p in profiles)),
@@ -173,7 +198,18 @@ def compare_table(profiles: Sequence[Mapping[str, Any]], names: Sequence[str]) -
 
 
 def _latencies(profiles: Sequence[Mapping[str, Any]], key: str) -> list[str]:
-    return [quantity(p["latency"][key], "ms") for p in profiles]
+    values = [p["latency"].get(key) for p in profiles]
+    return ["unavailable" if value is None else quantity(value, "ms") for value in values]
+
+
+def _ratios(values: Sequence[float | None]) -> list[str]:
+    first = values[0]
+    return [f"{v / first:.3f}×" if v is not None and first else "unavailable" for v in values]
+
+
+def _instructions(profile: Mapping[str, Any]) -> str:
+    section = profile.get("instructions")
+    return f"{count(section['per_call'])} ({section['status']})" if section else "unavailable"
 
 
 def _net_energy(profile: Mapping[str, Any]) -> Mapping[str, Any]:
