@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,12 @@ from millijoule.errors import UnsupportedError, UsageError
 from millijoule.targets.target import Target, get_target, list_targets
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from millijoule.bundle import Bundle
     from millijoule.converters.model import Model
 
-__all__ = ["Target", "build", "get_target", "list_targets"]
+__all__ = ["Target", "build", "check_limits", "get_target", "list_targets"]
 
 
 def build(
@@ -26,6 +28,10 @@ def build(
     threads: int | None = None,
     emit: str = "object",
     dtype: str | None = None,
+    calibration: Mapping[str, np.ndarray] | None = None,
+    board: str | None = None,
+    flash: int | None = None,
+    ram: int | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Bundle:
     """Compile ``model``, write the bundle ``out`` (default ``<model name>.mjb``); return it open.
@@ -34,30 +40,82 @@ def build(
         model: from `millijoule.convert`.
         target: a name of ``mj targets``.
         threads: how many threads a session uses unless it is told otherwise (default 1).
-        emit: "object"; "c" is refused until a target offers it.
-        dtype: only the model's own, "float32", so far.
+        emit: "object", or for microcontrollers "c": sources for a vendor's compiler.
+        dtype: "float32" or "int8" (default: what the model was converted for).
+        calibration: for int8, arrays of samples by input name, and optionally "labels".
+        board: for microcontrollers, refuse a program that this board cannot hold (`boards`).
+        flash: … or that needs more than this many bytes of flash,
+        ram: … or of RAM.
         progress: called with the name of each stage.
 
-    Raises UsageError for an unknown target or dtype, UnsupportedError for a model that the target
-    cannot hold, DeviceError if the C compiler is missing or fails. Nothing half-written stays.
+    Raises UsageError for an unknown target, board or dtype, UnsupportedError for a model that the
+    target cannot hold, DeviceError if the C compiler is missing or fails. Nothing half-written
+    stays.
     """
     chosen = get_target(target)
-    if emit not in EMIT:
-        raise UsageError(f"[build] emit must be one of {', '.join(EMIT)}, but is {emit!r}")
-    if dtype not in (None, "float32"):
-        raise UnsupportedError(f"[build] target {target} computes in float32 only, not {dtype}")
-    if threads is not None and threads < 1:
-        raise UsageError(f"[build] threads must be at least 1, but is {threads}")
+    dtype = dtype or model.dtype
+    _check_options(chosen, emit, dtype, threads, calibration)
+    limits = check_limits(target, board, flash, ram)
     path = Path(out) if out is not None else Path(f"{model.name}.mjb")
     report = progress or (lambda stage: None)
+    if dtype == "int8":
+        model = _quantized(model, calibration, report)
     if chosen.bare_metal:
-        if (threads or 1) != 1:
-            raise UsageError(f"[build] target {target} has one thread, but threads is {threads}")
         from millijoule.targets.mcu.build import build_mcu
 
-        return build_mcu(model, chosen, path, emit=emit, limits=Limits(), progress=report)
-    if emit != "object":
-        raise UnsupportedError(f"[build] target {target} emits objects only, not {emit!r}")
+        return build_mcu(model, chosen, path, emit=emit, limits=limits, progress=report)
     from millijoule.targets.cpu.build import build_cpu
 
     return build_cpu(model, chosen, path, threads or 1, report)
+
+
+def check_limits(target: str, board: str | None, flash: int | None, ram: int | None) -> Limits:
+    """The budget of a build for ``target``; arguments as those of `build`.
+
+    Raises UsageError for an unknown board, one of another core, or a target without a budget.
+    """
+    if board is None and flash is None and ram is None:
+        return Limits()
+    if not get_target(target).bare_metal:
+        names = ", ".join(t.name for t in list_targets() if t.bare_metal)
+        raise UsageError(
+            f"[build] board, flash and ram limit programs for microcontrollers ({names}), but the"
+            f" target is {target}"
+        )
+    from millijoule.targets.mcu.boards import limits_of
+
+    return limits_of(target, board, flash, ram)
+
+
+def _check_options(
+    target: Target,
+    emit: str,
+    dtype: str | None,
+    threads: int | None,
+    calibration: Mapping[str, np.ndarray] | None,
+) -> None:
+    if emit not in EMIT:
+        raise UsageError(f"[build] emit must be one of {', '.join(EMIT)}, but is {emit!r}")
+    if emit != "object" and not target.bare_metal:
+        raise UnsupportedError(f"[build] target {target.name} emits objects only, not {emit!r}")
+    if dtype not in (None, "float32", "int8"):
+        raise UnsupportedError(
+            f"[build] target {target.name} computes in float32 or int8, not {dtype}"
+        )
+    if calibration is not None and dtype != "int8":
+        raise UsageError("[build] calibration samples are for dtype int8 only")
+    if threads is not None and threads < 1:
+        raise UsageError(f"[build] threads must be at least 1, but is {threads}")
+    if threads not in (None, 1) and target.bare_metal:
+        raise UsageError(f"[build] target {target.name} has one thread, but threads is {threads}")
+
+
+def _quantized(
+    model: Model, calibration: Mapping[str, np.ndarray] | None, progress: Callable[[str], None]
+) -> Model:
+    """``model`` in int8; itself if it already is."""
+    if model.quantization is not None:
+        return model
+    from millijoule.targets.quantization import quantize
+
+    return quantize(model, calibration, progress)

@@ -14,7 +14,7 @@ from typing import Any
 import tvm
 from tvm import s_tir, tirx
 from tvm.tirx.buffer import BufferType
-from tvm_ffi import structural_walk
+from tvm_ffi import structural_map, structural_walk
 
 from millijoule.targets.cpu.plan import align
 from millijoule.targets.target import Target
@@ -140,9 +140,41 @@ def compile_object(kernels: Mapping[str, tirx.PrimFunc], target: Target, path: P
 
     Returns how many bytes of workspace the hungriest kernel asks for.
     """
+    library, workspace = compile_kernels(kernels, target, target.tvm())
+    library.write_to_file(str(path), "o")
+    return workspace
+
+
+def compile_kernels(
+    kernels: Mapping[str, tirx.PrimFunc], target: Target, backend: Any
+) -> tuple[Any, int]:
+    """``kernels`` (C symbol → function) compiled by the TVM target ``backend``.
+
+    Returns TVM's module, and how many bytes of workspace the hungriest kernel asks for.
+    """
     functions = {name: f.with_attr("global_symbol", name) for name, f in kernels.items()}
+    if target.bare_metal:
+        functions = {name: _serial(f) for name, f in functions.items()}
     recorder = _WorkspaceRecorder(target.alignment)
     with recorder:
-        library = tirx.build(tvm.IRModule(functions), target=target.tvm(), pipeline=PIPELINE_NAME)
-    library.write_to_file(str(path), "o")
-    return recorder.bytes
+        library = tirx.build(tvm.IRModule(functions), target=backend, pipeline=PIPELINE_NAME)
+    return library, recorder.bytes
+
+
+def _serial(func: tirx.PrimFunc) -> tirx.PrimFunc:
+    """``func`` for a single core: parallel loops become plain ones."""
+
+    def rewrite(loop: tirx.For) -> tirx.For:
+        if loop.kind != tirx.ForKind.PARALLEL:
+            return loop
+        return tirx.For(
+            loop.loop_var,
+            loop.min,
+            loop.extent,
+            tirx.ForKind.SERIAL,
+            loop.body,
+            loop.thread_binding,
+            loop.annotations,
+        )
+
+    return structural_map(func, (tirx.For, rewrite))

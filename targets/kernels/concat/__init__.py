@@ -17,7 +17,7 @@ import tvm.script.ir_builder.tirx as T
 from millijoule.converters.ops import TensorType, tir
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.form import KernelForm
-from millijoule.targets.target import Isa
+from millijoule.targets.target import SCALAR, Isa
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Part:
 
 def concat(parts: Sequence[Part], result: TensorType, axis: int, isa: Isa) -> KernelForm:
     """Parts of one dtype and rank, side by side along ``axis`` (counted from 0)."""
-    lanes = isa.lanes * 4 // np.dtype(result.dtype).itemsize
+    # small elements fill a register together; code for SCALAR may become C, which has no vectors
+    lanes = 1 if isa == SCALAR else isa.lanes * 4 // np.dtype(result.dtype).itemsize
     with tir.kernel(f"concat_{isa.name}", [p.operand for p in parts], [result]) as k:
         *sources, y = k.buffers
         offset = 0
