@@ -44,7 +44,7 @@ static const int16_t recording[RECORDING_SAMPLES] = {{
 
 def convert(source: Path, out: Path, rate: int, keyword: str) -> None:
     """Write the header ``out`` of the recording ``source``, whole or not at all."""
-    waveform, original = read_wav(_read(source))
+    waveform, original = _read(source)
     scaled = np.round(resample(waveform, original, rate) * 32_768)
     samples = np.clip(scaled, -32_768, 32_767).astype(np.int16)
     temporary = out.with_name(f"{out.name}.tmp")
@@ -53,11 +53,13 @@ def convert(source: Path, out: Path, rate: int, keyword: str) -> None:
     print(f"{source.name}: {samples.size} samples at {rate} Hz (recorded at {original} Hz)")
 
 
-def _read(source: Path) -> bytes:
+def _read(source: Path) -> tuple[np.ndarray, int]:
     try:
-        return source.read_bytes()
+        return read_wav(source.read_bytes())
     except OSError as error:
         raise UsageError(f"[recording] cannot read {source}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"[recording] {source}: {error}; give PCM sound") from error
 
 
 def main() -> int:
