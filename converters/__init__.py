@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millijoule.converters.source import read_folder, resolve_folder, zoo_entries
+from millijoule.converters.source import (
+    read_calibration,
+    read_folder,
+    resolve_folder,
+    zoo_entries,
+)
 from millijoule.errors import ModelError, UnsupportedError, UsageError
 
 if TYPE_CHECKING:
@@ -37,17 +42,29 @@ def convert(
             torch module.
         streaming: build the single step ``(frame, state) → (prefix output, state)``.
         batch: samples per call.
-        dtype: "float32" so far.
+        dtype: what to build it as, "float32" or "int8"; the model is quantized when it is built.
         name: name of the model in the bundle (default: the folder's or function's).
         example_inputs: for a torch module, tensors of the shapes to build for.
 
     Raises ModelError for a checkpoint or config that breaks a rule, UnsupportedError for what this
     release cannot convert, UsageError for a source that names nothing.
     """
-    if dtype != "float32":
-        raise UnsupportedError(f"[convert] dtype must be float32 so far, but is {dtype!r}")
+    if dtype not in ("float32", "int8"):
+        raise UnsupportedError(f"[convert] dtype must be float32 or int8, but is {dtype!r}")
     if batch < 1:
         raise UsageError(f"[convert] batch must be at least 1, but is {batch}")
+    model = _convert(source, streaming, batch, name, example_inputs)
+    model.dtype = dtype
+    return model
+
+
+def _convert(
+    source: str | Path | nn.Module,
+    streaming: bool,
+    batch: int,
+    name: str | None,
+    example_inputs: Sequence[Any] | None,
+) -> Model:
     if not isinstance(source, str | Path):
         from millijoule.converters.frontends.module import convert_module
 
@@ -64,6 +81,7 @@ def convert(
             f"but is {folder.family!r}"
         )
     model: Model = importlib.import_module(module).convert_folder(folder, streaming, batch)
+    model.calibration = read_calibration(folder.path)
     if name:
         model.name = name
     return model

@@ -30,8 +30,10 @@ class Model:
     ``main`` takes ``inputs`` then ``states`` and returns ``outputs`` then the new states.
     ``layers``: Relax variable name → torch module path. ``reference_macs``: dense
     multiply-accumulates per sample by layer. ``sample_inputs``/``sample_outputs``: what a session
-    is given and must return; ``spikes:<layer>`` outputs are taps and exact. ``quantization``: how
-    an integer model came about (``manifest.quantization``), None for a float one.
+    is given and must return; ``spikes:<layer>`` outputs are taps and exact. ``dtype``: what to
+    build it as, and ``calibration``: inputs to choose int8 scales with, by name, and perhaps
+    ``labels``. ``quantization``: how an integer model came about (``manifest.quantization``), None
+    for a float one.
     """
 
     name: str
@@ -52,5 +54,7 @@ class Model:
     labels: Sequence[str] | None = None
     frontend: Mapping[str, Any] | None = None
     reference_macs: Mapping[str, int] = field(default_factory=dict)
+    dtype: str = "float32"
+    calibration: Mapping[str, np.ndarray] | None = None
     quantization: Mapping[str, Any] | None = None
     tolerance: Mapping[str, float] = field(default_factory=lambda: {"default": 2e-5})

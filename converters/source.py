@@ -7,11 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from millijoule.errors import ModelError, UsageError
+from millijoule.npz import read_npz
 
 ZOO = Path(__file__).parent / "zoo"
 CONFIG = "config.json"
+CALIBRATION = "calibration.npz"
 _MAX_CONFIG_BYTES = 1 << 20
+_MAX_CALIBRATION_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -75,3 +80,17 @@ def read_folder(path: Path) -> Folder:
                 f"but is {config.get(key)!r}"
             )
     return Folder(path, config["family"], config["variant"], config["hparams"], config)
+
+
+def read_calibration(path: Path) -> dict[str, np.ndarray] | None:
+    """``calibration.npz`` of a model folder: inputs by name, perhaps ``labels``; None if absent.
+
+    ModelError if it cannot be read.
+    """
+    file = path / CALIBRATION
+    if not file.is_file():
+        return None
+    try:
+        return read_npz(file, _MAX_CALIBRATION_BYTES)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"[{path.name}/{CALIBRATION}] cannot be read: {error}") from error

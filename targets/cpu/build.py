@@ -26,12 +26,23 @@ LIBRARY = "program/libmodel.so"
 
 
 def build_cpu(
-    model: Model, target: Target, out: Path, threads: int, progress: Callable[[str], None]
+    model: Model,
+    target: Target,
+    out: Path,
+    threads: int,
+    progress: Callable[[str], None],
+    *,
+    naive: bool = False,
 ) -> Bundle:
-    """Compile ``model`` for ``target`` and write the bundle ``out`` atomically."""
+    """Compile ``model`` for ``target`` and write the bundle ``out`` atomically.
+
+    ``naive``: without our kernels, each operator as its definition says (slow; a reference).
+    """
     cc = toolchain.find_compiler(target)  # no compiler: said before minutes of work, not after
     progress("lowering")
-    plan = make_plan(lower_for_cpu(model.module, target, model.layers), target.alignment)
+    plan = make_plan(
+        lower_for_cpu(model.module, target, model.layers, naive=naive), target.alignment
+    )
     signature = Signature(model.inputs, model.outputs, model.states)
     with tempfile.TemporaryDirectory(prefix="millijoule-") as scratch:
         folder = Path(scratch)

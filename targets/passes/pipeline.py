@@ -16,10 +16,13 @@ from millijoule.targets.passes.vocabulary import lower_vocabulary
 from millijoule.targets.target import Target
 
 
-def lower_for_cpu(module: tvm.IRModule, target: Target, layers: Mapping[str, str]) -> tvm.IRModule:
+def lower_for_cpu(
+    module: tvm.IRModule, target: Target, layers: Mapping[str, str], *, naive: bool = False
+) -> tvm.IRModule:
     """Relax module of whole operators → kernels and planned memory, ready for `cpu.plan`.
 
     ``layers`` names the torch module behind a Relax variable (see `converters.importer`).
+    ``naive``: leave our kernels of dense layers and vocabulary ops out.
     """
     transform = relax.transform
     passes = [
@@ -29,8 +32,8 @@ def lower_for_cpu(module: tvm.IRModule, target: Target, layers: Mapping[str, str
         transform.CanonicalizeBindings(),  # cancelled transposes leave aliases behind
         transform.DeadCodeElimination(),
         lower_concat(target.isa),
-        lower_dense(target.isa, layers),
-        lower_vocabulary(CPU_KERNELS, target.isa),
+        *([] if naive else [lower_dense(target.isa, layers)]),
+        lower_vocabulary({} if naive else CPU_KERNELS, target.isa),
         transform.DeadCodeElimination(),
         transform.FoldConstant(),
         legalise(target.isa),
