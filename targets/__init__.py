@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from millijoule.bundle import Bundle
     from millijoule.converters.model import Model
+    from millijoule.targets.mcu.boards import Board
 
-__all__ = ["Target", "build", "check_limits", "get_target", "list_targets"]
+__all__ = ["Target", "build", "check_limits", "get_target", "list_boards", "list_targets"]
 
 
 def build(
@@ -85,6 +86,13 @@ def check_limits(target: str, board: str | None, flash: int | None, ram: int | N
     from millijoule.targets.mcu.boards import limits_of
 
     return limits_of(target, board, flash, ram)
+
+
+def list_boards() -> list[Board]:
+    """Every microcontroller board with known flash and RAM, for ``mj targets``."""
+    from millijoule.targets.mcu.boards import BOARDS
+
+    return list(BOARDS.values())
 
 
 def _check_options(

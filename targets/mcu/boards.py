@@ -137,7 +137,7 @@ def find_board(name: str, target: str) -> Board:
         raise UsageError(f"[--board] must be one of {', '.join(BOARDS)}, but is {name!r}")
     if board.target != target:
         raise UsageError(
-            f"[--board] {name} has a {board.part}, a {board.target}, but the target is {target};"
+            f"[--board] {name} carries {board.part} ({board.target}), but the target is {target};"
             f" build for --target {board.target}"
         )
     return board

@@ -8,10 +8,14 @@ import re
 import warnings
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import UsageError
+from ..files import require_regular
+from ..npz import read_npz
 from .console import Console
 from .host import host_side
-from .options import positive
+from .options import byte_count, positive
 
 __all__ = ["add_arguments", "execute"]
 
@@ -32,21 +36,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--streaming", action="store_true", help="one step (frame) per call")
     parser.add_argument(
-        "--emit", choices=("object", "c"), default="object", help="how kernels are compiled"
+        "--emit",
+        choices=("object", "c"),
+        default="object",
+        help="machine code, or C sources for a microcontroller vendor's compiler",
     )
     parser.add_argument("--threads", type=positive, metavar="N", help="threads to run with")
+    parser.add_argument(
+        "--calibrate", metavar="FILE", help="inputs to choose int8 scales with, as .npz"
+    )
+    parser.add_argument("--board", help="refuse what this microcontroller board cannot hold")
+    parser.add_argument(
+        "--flash", type=byte_count, metavar="512K", help="refuse what needs more flash"
+    )
+    parser.add_argument("--ram", type=byte_count, metavar="128K", help="refuse what needs more RAM")
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Convert, build, and say what was written."""
     out = _check_out(arguments.out) if arguments.out else None
+    calibration = _calibration(arguments.calibrate) if arguments.calibrate else None
+    budget = {name: getattr(arguments, name) for name in ("board", "flash", "ram")}
     with console.progress() as report, host_side(), warnings.catch_warnings():
         # Meant for the developers of torch and TVM; noise around the one line that matters here.
         warnings.simplefilter("ignore", FutureWarning)
         from ..converters import convert
-        from ..targets import build, get_target
+        from ..targets import build, check_limits, get_target
 
         get_target(arguments.target)  # an unknown one is refused before minutes of converting
+        check_limits(arguments.target, **budget)
         report(f"converting {arguments.source}")
         model = convert(
             arguments.source,
@@ -62,6 +80,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             threads=arguments.threads,
             emit=arguments.emit,
             dtype=arguments.dtype,
+            calibration=calibration,
+            **budget,
             progress=report,
         )
     with bundle:
@@ -73,8 +93,23 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             f" {len(manifest.kernels)} kernels, arena {manifest.arena.bytes:,} bytes,"
             f" file {size:,} bytes"
         )
+        if manifest.firmware is not None:
+            flash, ram = manifest.firmware.flash, manifest.firmware.ram
+            console.text(
+                f"flash {flash.total:,} bytes (weights {flash.weights:,}, code {flash.code:,}),"
+                f" RAM {ram.total:,} bytes and the stack"
+            )
         console.json({"path": str(out), "bytes": size, "manifest": manifest.to_json()})
     return 0
+
+
+def _calibration(path: str) -> dict[str, np.ndarray]:
+    """Arrays by input name, and perhaps ``labels``."""
+    require_regular(Path(path))
+    try:
+        return read_npz(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--calibrate {path}: {error}") from error
 
 
 def _check_out(path: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..bundle import (
     Bundle,
+    Firmware,
     Kernel,
     Manifest,
     ModelInfo,
@@ -77,6 +78,8 @@ def _print_summary(console: Console, manifest: Manifest) -> None:
             f"{arena.bytes:,} bytes: {arena.planned_bytes:,} planned, {arena.workspace_bytes:,}"
             f" workspace, 2 × {arena.state_bytes:,} states",
         ),
+        *_firmware(manifest.firmware),
+        ("quantization", manifest.quantization and manifest.quantization["scheme"]),
         ("streaming", streaming and f"delay {streaming.delay} steps, {_limit(streaming)}"),
         ("tolerance", _compact(manifest.tolerance)),
         ("toolchain", _compact(manifest.toolchain)),
@@ -84,6 +87,32 @@ def _print_summary(console: Console, manifest: Manifest) -> None:
     for name, value in rows:
         if value is not None and value != "":
             console.text(f"{name:<16} {value}")
+
+
+def _firmware(firmware: Firmware | None) -> list[tuple[str, object]]:
+    """What a program for bare metal takes, and of what."""
+    if firmware is None:
+        return []
+    flash, ram, limits = firmware.flash, firmware.ram, firmware.limits
+    return [
+        (
+            "flash",
+            f"{flash.total:,} bytes{_of(limits.flash)}: {flash.weights:,} weights,"
+            f" {flash.code:,} code, {flash.rodata:,} constants",
+        ),
+        (
+            "RAM",
+            f"{ram.total:,} bytes{_of(limits.ram)}: {ram.arena:,} arena, {ram.io:,} inputs and"
+            f" outputs, {ram.context + ram.bss:,} variables; the stack comes on top",
+        ),
+        ("board", limits.board),
+        ("emitted as", "C sources" if firmware.emit == "c" else "static library"),
+        ("compiler flags", " ".join(firmware.flags)),
+    ]
+
+
+def _of(limit: int | None) -> str:
+    return "" if limit is None else f" of {limit:,}"
 
 
 def _print_tensors(console: Console, manifest: Manifest) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from ..executors import LOCAL
 
-__all__ = ["add_bundle", "add_device", "add_inputs", "add_threads", "positive"]
+__all__ = ["add_bundle", "add_device", "add_inputs", "add_threads", "byte_count", "positive"]
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 
 
 def positive(text: str) -> int:
@@ -18,6 +21,15 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be an integer of at least 1, but received {text!r}")
     return value
+
+
+def byte_count(text: str) -> int:
+    """A size such as ``512K``: bytes, or with K or M units of 1024 or 1024² bytes."""
+    match = re.fullmatch(r"(\d{1,12})([KM]?)I?B?", text.strip().upper())
+    size = int(match[1]) * _UNITS[match[2]] if match else 0
+    if size < 1:
+        raise argparse.ArgumentTypeError(f"must be a size such as 512K, but received {text!r}")
+    return size
 
 
 def add_bundle(parser: argparse.ArgumentParser) -> None:

@@ -327,9 +327,23 @@ def test_build_hands_everything_over(
 
     monkeypatch.chdir(tmp_path)
     fake_host(monkeypatch, "converters", convert=convert)
-    fake_host(monkeypatch, "targets", build=build, get_target=checked.append)
+    fake_host(
+        monkeypatch,
+        "targets",
+        build=build,
+        get_target=checked.append,
+        check_limits=lambda target, **budget: checked.append(budget),
+    )
     options = ["--batch", "2", "--streaming", "--threads", "3", "--target", "t", "--emit", "c"]
+    np.savez("c.npz", x=np.ones((3, 4), np.float32))
+    options += ["--calibrate", "c.npz", "--board", "b", "--flash", "512K", "--ram", "0x"]
+    assert main(["build", "src", *options, "--dtype", "int8"]) == 2  # not a size
+    assert "512K" in capsys.readouterr().err
+    options[-1] = "1m"
     assert main(["build", "src", *options, "--dtype", "int8"]) == 0
+    calibration = seen.pop("calibration")
+    np.testing.assert_array_equal(calibration["x"], np.ones((3, 4), np.float32))
+    assert checked == ["t", {"board": "b", "flash": 512 << 10, "ram": 1 << 20}]
     assert seen == {
         "source": "src",
         "streaming": True,
@@ -339,6 +353,9 @@ def test_build_hands_everything_over(
         "target": "t",
         "threads": 3,
         "emit": "c",
+        "board": "b",
+        "flash": 512 << 10,
+        "ram": 1 << 20,
     }
     captured = capsys.readouterr()
     assert captured.out.startswith("my-model-1.mjb: tiny for host")
@@ -359,7 +376,9 @@ def test_missing_host_packages_are_code_4(monkeypatch: pytest.MonkeyPatch, capsy
         raise ModuleNotFoundError("No module named 'torch'")
 
     fake_host(monkeypatch, "converters", convert=convert)
-    fake_host(monkeypatch, "targets", build=None, get_target=lambda name: None)
+    fake_host(
+        monkeypatch, "targets", build=None, get_target=len, check_limits=lambda *_, **__: None
+    )
     assert main(["build", "x"]) == 4
     assert "No module named 'torch'" in capsys.readouterr().err
 
@@ -378,9 +397,10 @@ class Row:
 
 def test_targets_and_models(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     model = {"name": "kws", "kind": "zoo", "variants": ["a", "b"], "note": ""}
-    fake_host(monkeypatch, "targets", list_targets=lambda: [Row()])
+    fake_host(monkeypatch, "targets", list_targets=lambda: [Row()], list_boards=list)
     fake_host(monkeypatch, "converters", list_models=lambda: [model])
-    for verb, expected in (("targets", dataclasses.asdict(Row())), ("models", model)):
+    row = {**dataclasses.asdict(Row()), "boards": []}
+    for verb, expected in (("targets", row), ("models", model)):
         assert main([verb]) == 0
         assert "kws" in capsys.readouterr().out
         assert run_json(capsys, verb) == [expected]
@@ -402,7 +422,7 @@ def test_exit_codes(
     def fail() -> None:
         raise error
 
-    fake_host(monkeypatch, "targets", list_targets=fail)
+    fake_host(monkeypatch, "targets", list_targets=fail, list_boards=list)
     assert main(["targets"]) == code
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -411,7 +431,7 @@ def test_unforeseen_errors(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> 
     def fail() -> None:
         raise RuntimeError("two\nlines")
 
-    fake_host(monkeypatch, "targets", list_targets=fail)
+    fake_host(monkeypatch, "targets", list_targets=fail, list_boards=list)
     monkeypatch.delenv("MJ_DEBUG", raising=False)
     assert main(["targets"]) == 70
     error = capsys.readouterr().err
