@@ -1,4 +1,16 @@
-/* See mj_logmel.h. Uses nothing of the C library but memset. */
+/* See mj_logmel.h. Uses nothing of the C library but memset.
+ *
+ * A frame of 400 samples, 512 points and 40 bands takes 29,700 instructions on a Cortex-M4, 637,000 on a
+ * Cortex-M3, which has no FPU. The floor on the M4 is 18,900: arithmetic (a multiply-add is one), loads
+ * and stores of the passes below if addresses and loops cost nothing.
+ *
+ *                  times   arithmetic   loads, stores        floor
+ *   samples          400    2 + 2 conversions       3        2,800
+ *   butterflies   85+171    16, 28                 16       10,200  (85 need no roots)
+ *   powers           128   16                       8        3,100
+ *   bands            486    1                       2        1,500
+ *   logarithms        40   25                       3        1,100, and 200 for zeros
+ */
 #include "mj_logmel.h"
 
 #include <string.h>
