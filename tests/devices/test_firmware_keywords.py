@@ -32,6 +32,6 @@ def test_same_word(session: mj.Session, tmp_path: Path) -> None:
         sources = host(waveform), features(waveform / 32768)
         ours, expected = (session.run({"x": x[np.newaxis]})["logits"] for x in sources)
         assert labels[int(ours.argmax())] == recording.stem
-        # Equal on most machines: features differ by less than 1e-4, which now and then lets a neuron
-        # fire a frame earlier or later. A bug moves logits by whole units.
+        # Equal on most machines: features differ by less than 1e-4, which may let a neuron fire a
+        # frame earlier or later. A bug moves logits by whole units.
         np.testing.assert_allclose(ours, expected, rtol=0, atol=0.5)
