@@ -9,7 +9,7 @@ from millijoule.converters.ops.vocabulary import Attrs
 from millijoule.targets.kernels.form import KernelBuilder, KernelForm
 from millijoule.targets.kernels.lif import lif_f32
 from millijoule.targets.kernels.lmu import lmu_memory_f32, lmu_step_f32
-from millijoule.targets.kernels.spike import spike_conv_f32, spike_linear_f32
+from millijoule.targets.kernels.spike import spike_conv, spike_linear
 from millijoule.targets.target import Isa
 
 
@@ -32,8 +32,8 @@ CPU_KERNELS: dict[str, KernelBuilder] = {
     "lif_record": lif_f32,
     "lmu_memory": _by_weights(lmu_memory_f32, _naive("lmu_memory")),
     "lmu_step": lmu_step_f32,
-    "spike_conv": _by_weights(spike_conv_f32, _naive("spike_conv")),
-    "spike_linear": _by_weights(spike_linear_f32, _naive("spike_linear")),
+    "spike_conv": spike_conv,
+    "spike_linear": spike_linear,
 }
 
 __all__ = ["CPU_KERNELS", "KernelBuilder", "KernelForm"]

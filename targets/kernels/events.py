@@ -1,4 +1,4 @@
-"""Event lists: the indices of active inputs, compacted without branches."""
+"""Event lists: the indices of active inputs."""
 
 from __future__ import annotations
 
@@ -8,45 +8,52 @@ from typing import Any
 import tvm.script.ir_builder.tirx as T
 
 from millijoule.converters.ops import TensorType, tir
+from millijoule.targets.kernels import simd
 from millijoule.targets.target import Isa
 
 _COMPRESS_LANES = 16  # of one vpcompressd
+_WORD = 4  # spikes that a microcontroller looks at together
 
 
-def _compress(element: str, values: Any, active: Any) -> Any:
+def _compress(values: Any, dtype: str, active: Any) -> Any:
     """The active lanes of ``values``, moved to the front."""
-    dtype = "int32" if element == "i32" else "float32"
-    nothing = T.broadcast(T.cast(0, dtype), _COMPRESS_LANES)
+    element = "i32" if dtype == "int32" else "f32"
     return T.call_llvm_pure_intrin(
         f"{dtype}x{_COMPRESS_LANES}",
         f"llvm.x86.avx512.mask.compress.v{_COMPRESS_LANES}{element}",
         values,
-        nothing,
+        simd.zeros(_COMPRESS_LANES, dtype),
         active,
     )
 
 
 class EventList:
-    """Indices (and counts, unless binary) of the non-zero inputs of one row.
+    """Indices (and counts, unless binary) of the non-zero inputs of one row, in ascending order.
 
     The lists live in planned scratch memory: one row per parallel chunk. Appending writes every
     candidate and advances only past the active ones, so there is no branch to mispredict. On
-    AVX-512 that is sixteen candidates an instruction.
+    AVX-512 that is sixteen candidates an instruction. Microcontrollers, where a branch is cheap,
+    look at four spikes at once and pass over words of zeros.
     """
 
     def __init__(self, buffers: list[Any], chunk: Any, binary: bool, isa: Isa) -> None:
         self._index, self._length = buffers[0], buffers[1]
         self._count = None if binary else buffers[2]
+        self.binary = binary
         self._chunk = chunk
         self._compress = isa.name == "avx512"
+        self._words = _by_words(isa)
+        self.capacity = int(self._index.shape[1]) - _slack(isa)
 
     @staticmethod
-    def scratch(chunks: int, inputs: int, binary: bool) -> tuple[TensorType, ...]:
-        """Buffers to plan: indices, lengths, and counts unless binary."""
-        # slack: candidates past the last active one are written too, up to a vector of them
-        slots = inputs + _COMPRESS_LANES
-        lists = TensorType((chunks, slots), "int32"), TensorType((chunks, 16), "int32")
-        return lists if binary else (*lists, TensorType((chunks, slots), "float32"))
+    def scratch(
+        chunks: int, inputs: int, binary: bool, isa: Isa, counts: str = "float32"
+    ) -> tuple[TensorType, ...]:
+        """Buffers to plan: indices, lengths, and counts of type ``counts`` unless binary."""
+        slots = inputs + _slack(isa)
+        index = "uint16" if _by_words(isa) and inputs <= 1 << 16 else "int32"
+        lists = TensorType((chunks, slots), index), TensorType((chunks, 16), "int32")
+        return lists if binary else (*lists, TensorType((chunks, slots), counts))
 
     @property
     def length(self) -> Any:
@@ -64,19 +71,24 @@ class EventList:
         """
         end = T.alloc_buffer((1,), "int32")
         tir.store(end, [0], self.length)
-        whole = inputs // _COMPRESS_LANES * _COMPRESS_LANES if self._compress else 0
+        step = _COMPRESS_LANES if self._compress else _WORD if self._words else inputs + 1
+        take = self._append_vector if self._compress else self._append_word
+        whole = inputs // step * step
         if whole:
-            with T.serial(0, whole // _COMPRESS_LANES) as block:
-                self._append_vector(end, spikes, block * _COMPRESS_LANES, base)
+            with T.serial(0, whole // step) as block:
+                take(end, spikes, block * step, base)
         if whole < inputs:
             with T.serial(0, inputs - whole) as i:
                 self._append_one(end, spikes(whole + i, 1), whole + i + base)
         tir.store(self._length, [self._chunk, 0], end[0])
 
-    def _append_one(self, end: Any, spike: Any, index: Any) -> None:
-        tir.store(self._index, [self._chunk, end[0]], index)
+    def _put(self, end: Any, spike: Any, index: Any) -> None:
+        tir.store(self._index, [self._chunk, end[0]], T.cast(index, self._index.dtype))
         if self._count is not None:
-            tir.store(self._count, [self._chunk, end[0]], T.cast(spike, "float32"))
+            tir.store(self._count, [self._chunk, end[0]], T.cast(spike, self._count.dtype))
+
+    def _append_one(self, end: Any, spike: Any, index: Any) -> None:
+        self._put(end, spike, index)
         tir.store(end, [0], end[0] + T.cast(spike != 0, "int32"))
 
     def _append_vector(
@@ -88,17 +100,54 @@ class EventList:
         active = values != T.broadcast(T.uint8(0), lanes)
         where = T.ramp(end[0], 1, lanes)
         indices = T.ramp(start + base, 1, lanes)
-        T.buffer_store(self._index, _compress("i32", indices, active), [self._chunk, where])
+        T.buffer_store(self._index, _compress(indices, "int32", active), [self._chunk, where])
         if self._count is not None:
-            counts = T.cast(values, f"float32x{lanes}")
-            T.buffer_store(self._count, _compress("f32", counts, active), [self._chunk, where])
+            dtype = str(self._count.dtype)
+            counts = simd.convert(values, dtype, lanes)
+            T.buffer_store(self._count, _compress(counts, dtype, active), [self._chunk, where])
         found = T.call_llvm_pure_intrin(
             "int32", f"llvm.vector.reduce.add.v{lanes}i32", T.cast(active, f"int32x{lanes}")
         )
         tir.store(end, [0], end[0] + found)
 
-    def for_each(self, body: Callable[[Any, Any], None]) -> None:
-        """``body(index, count)`` for every event in order; count is None for binary spikes."""
-        with T.serial(0, self.length) as j:
+    def _append_word(
+        self, end: Any, spikes: Callable[[Any, int], Any], start: Any, base: int
+    ) -> None:
+        """Four at once: count leading zeros to the next active byte, clear it, until none is left.
+
+        Four instructions for a word without spikes; six for each spike, eight with its count.
+        """
+        word, zeros = T.alloc_buffer((1,), "uint32"), T.alloc_buffer((1,), "uint32")
+        tir.store(word, [0], T.reinterpret("uint32", spikes(start, _WORD)))
+        # the first spike in front, where the core counts zeros
+        tir.store(word, [0], T.call_llvm_pure_intrin("uint32", "llvm.bswap.i32", word[0]))
+        with T.While(word[0] != T.uint32(0)):
+            tir.store(zeros, [0], T.cast(T.clz(word[0]), "uint32"))
+            at = zeros[0] >> T.uint32(3)
+            if self._count is None:  # a single bit is set
+                spike, keep = T.uint32(1), T.uint32(0x7FFFFFFF) >> zeros[0]
+            else:
+                before = zeros[0] & T.uint32(24)
+                spike = word[0] >> (T.uint32(24) - before)
+                keep = T.uint32(0x00FFFFFF) >> before
+            self._put(end, spike, start + base + T.cast(at, "int32"))
+            tir.store(end, [0], end[0] + 1)
+            tir.store(word, [0], word[0] & keep)
+
+    def for_each(self, body: Callable[[Any, Any], None], first: Any = 0, last: Any = None) -> None:
+        """``body(index, count)`` for events ``first`` to ``last`` in order, all by default.
+
+        ``count`` is None for binary spikes.
+        """
+        with T.serial(first, self.length if last is None else last) as j:
             count = None if self._count is None else self._count[self._chunk, j]
-            body(self._index[self._chunk, j], count)
+            body(T.cast(self._index[self._chunk, j], "int32"), count)
+
+
+def _by_words(isa: Isa) -> bool:
+    return isa.int8 in ("dsp", "mve")
+
+
+def _slack(isa: Isa) -> int:
+    """Slots behind the last event: candidates are written before it is known that they count."""
+    return _COMPRESS_LANES if isa.name == "avx512" else 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from millijoule.converters.ops import TensorType
 from millijoule.converters.ops.vocabulary import Attrs
@@ -13,10 +15,14 @@ from millijoule.targets.target import Isa
 
 @dataclass(frozen=True)
 class KernelForm:
-    """``func`` takes operands, results, then ``scratch`` buffers, which the plan provides."""
+    """``func`` takes operands, results, then ``scratch`` buffers, which the plan provides.
+
+    ``packed``: operands that it takes in another layout, made from the constant at build time.
+    """
 
     func: Any
     scratch: tuple[TensorType, ...] = ()
+    packed: Mapping[int, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
 
 
 KernelBuilder = Callable[[Attrs, Sequence[TensorType], Isa], KernelForm]

@@ -8,6 +8,8 @@ from typing import Any
 
 import tvm.script.ir_builder.tirx as T
 
+from millijoule.targets.target import Isa
+
 
 def lanes_at(start: Any, lanes: int) -> Any:
     """Index of ``lanes`` consecutive elements."""
@@ -19,13 +21,25 @@ def splat(value: Any, lanes: int) -> Any:
     return value if lanes == 1 else T.broadcast(value, lanes)
 
 
-def zeros(lanes: int) -> Any:
-    """A float32 vector of zeros."""
-    return splat(T.float32(0), lanes)
+def zeros(lanes: int, dtype: str = "float32") -> Any:
+    """A vector of zeros."""
+    return splat(T.cast(0, dtype), lanes)
 
 
-def fma(a: Any, b: Any, c: Any, lanes: int) -> Any:
-    """``a·b + c`` rounded once."""
+def vector_type(dtype: str, lanes: int) -> str:
+    """TVM's name of a vector type; the element's own for one lane."""
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
+
+
+def convert(value: Any, dtype: str, lanes: int) -> Any:
+    """Every lane of ``value`` as ``dtype``."""
+    return T.cast(value, vector_type(dtype, lanes))
+
+
+def fma(a: Any, b: Any, c: Any, lanes: int, isa: Isa | None = None) -> Any:
+    """``a·b + c`` rounded once; on the scalar unit, which may have no such instruction, twice."""
+    if isa is not None and isa.name == "scalar":
+        return a * b + c
     dtype = "float32" if lanes == 1 else f"float32x{lanes}"
     suffix = "f32" if lanes == 1 else f"v{lanes}f32"
     return T.call_llvm_pure_intrin(dtype, f"llvm.fma.{suffix}", a, b, c)
@@ -58,18 +72,18 @@ def for_blocks(
 
 
 class Accumulators:
-    """``rows × width`` float32 accumulators that LLVM keeps in vector registers.
+    """``rows × width`` accumulators that LLVM keeps in vector registers.
 
     One small buffer per vector, accessed whole: LLVM promotes each to a register. TVM keeps a
     buffer on the stack only if it is small and of "global" scope; any other would be taken from the
     workspace, which parallel workers do not have.
     """
 
-    def __init__(self, rows: int, width: int, lanes: int) -> None:
+    def __init__(self, rows: int, width: int, lanes: int, dtype: str = "float32") -> None:
         self.rows, self.width = rows, width
         self.vectors = vectors(width, lanes)
         self._buffers = {
-            (row, offset): T.alloc_buffer((size,), "float32")
+            (row, offset): T.alloc_buffer((size,), dtype)
             for row in range(rows)
             for offset, size in self.vectors
         }
@@ -81,6 +95,12 @@ class Accumulators:
     def set(self, row: int, vector: tuple[int, int], value: Any) -> None:
         """Assign one vector."""
         T.buffer_store(self._buffers[row, vector[0]], value, [lanes_at(0, vector[1])])
+
+    def part(self, row: int, offset: int, lanes: int) -> Any:
+        """``lanes`` values from ``offset``, which lie in one vector."""
+        start, size = next(v for v in self.vectors if v[0] <= offset < v[0] + v[1])
+        assert offset - start + lanes <= size
+        return self._buffers[row, start][lanes_at(offset - start, lanes)]
 
     def fill(self, value: Callable[[int, tuple[int, int]], Any]) -> None:
         """Assign every vector ``value(row, vector)``."""

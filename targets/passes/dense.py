@@ -20,6 +20,7 @@ from millijoule.converters.importer import tensor_type
 from millijoule.converters.ops import TensorType
 from millijoule.targets.kernels.epilogue import BINARY, UNARY, Step
 from millijoule.targets.kernels.gemm import GemmShape, choose_tile, gemm_f32, pack_weights
+from millijoule.targets.passes.match import constant, op_name
 from millijoule.targets.passes.meta import KernelMeta, call_kernel
 from millijoule.targets.target import Isa
 
@@ -52,35 +53,14 @@ def lower_dense(isa: Isa, layers: Mapping[str, str]) -> tvm.transform.Pass:
     return run
 
 
-def _op_name(expr: relax.Expr) -> str:
-    if isinstance(expr, relax.Call) and isinstance(expr.op, tvm.ir.Op):
-        return str(expr.op.name)
-    return ""
-
-
-def _constant(expr: relax.Expr, bound: dict[relax.Var, relax.Expr]) -> np.ndarray | None:
-    """Value of a constant, also behind a transpose (``linear`` keeps weights as [N, K])."""
-    if isinstance(expr, relax.Var) and expr in bound:
-        expr = bound[expr]
-    if isinstance(expr, tvm.ir.Constant):
-        return expr.value.numpy()
-    if _op_name(expr) == "relax.permute_dims":
-        value = _constant(expr.args[0], bound)
-        if value is None:
-            return None
-        axes = expr.attrs.axes
-        return value.transpose(None if axes is None else [int(a) for a in axes])
-    return None
-
-
 def _match_root(
     var: relax.Var, call: relax.Expr, bound: dict[relax.Var, relax.Expr], layer: str
 ) -> _Chain | None:
     """The start of a chain, if ``call`` is a product that `gemm_f32` computes."""
-    name = _op_name(call)
+    name = op_name(call)
     if name not in ("relax.matmul", "relax.nn.conv1d"):
         return None
-    w = _constant(call.args[1], bound)
+    w = constant(call.args[1], bound.get)
     x = call.args[0]
     if w is None or w.dtype != np.float32 or str(x.ty.dtype) != "float32":
         return None
@@ -118,7 +98,7 @@ def _spread(operand: relax.Expr, result: TensorType) -> str | None:
 
 def _extend(chain: _Chain, var: relax.Var, call: relax.Expr) -> bool:
     """Take ``call`` into the chain if the epilogue can do it."""
-    name, result = _op_name(call), tensor_type(chain.last)
+    name, result = op_name(call), tensor_type(chain.last)
     if not isinstance(var.ty, relax.TensorType) or tensor_type(var) != result:
         return False
     if name in UNARY:

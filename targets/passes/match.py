@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import tvm
 from tvm import relax
 
@@ -21,3 +22,24 @@ def constants(values: relax.Expr) -> Sequence[int] | None:
     if not all(isinstance(f, tvm.tirx.IntImm) for f in fields):
         return None
     return [int(f) for f in fields]
+
+
+def constant(
+    expr: relax.Expr, lookup: Callable[[relax.Var], relax.Expr | None]
+) -> np.ndarray | None:
+    """Value of a constant, also behind a transpose (``linear`` keeps weights as [N, K]); else None.
+
+    ``lookup`` gives what a variable is bound to.
+    """
+    bound = lookup(expr) if isinstance(expr, relax.Var) else expr
+    if bound is None:
+        return None
+    if isinstance(bound, tvm.ir.Constant):
+        return bound.value.numpy()
+    if op_name(bound) == "relax.permute_dims":
+        value = constant(bound.args[0], lookup)
+        if value is None:
+            return None
+        axes = bound.attrs.axes
+        return value.transpose(None if axes is None else [int(a) for a in axes])
+    return None

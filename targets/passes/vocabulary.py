@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
@@ -17,7 +18,9 @@ from millijoule.converters.importer import (
     tensor_type,
 )
 from millijoule.converters.ops import VOCABULARY
+from millijoule.errors import UnsupportedError
 from millijoule.targets.kernels import KernelBuilder, KernelForm
+from millijoule.targets.passes.match import constant
 from millijoule.targets.passes.meta import KernelMeta, call_kernel
 from millijoule.targets.target import Isa
 
@@ -53,12 +56,22 @@ class _Lowering(PyExprMutator):
         op = VOCABULARY[str(composite).removeprefix(COMPOSITE_PREFIX)]
         attrs = json.loads(str(callee.attrs[ATTRS_KEY]))
         types = [tensor_type(a) for a in call.args]
+        layer = str(callee.attrs[LAYER_KEY])
         builder = self._kernels.get(op.name)
         form = builder(attrs, types, self._isa) if builder else KernelForm(op.naive(attrs, types))
+        args = list(call.args)
+        for i, pack in form.packed.items():
+            args[i] = relax.const(pack(self._constant(args[i], layer)))
         results = op.results(attrs, types)
-        layer = str(callee.attrs[LAYER_KEY])
         meta = KernelMeta.of_vocabulary(op, attrs, types, layer, scheduled=builder is not None)
-        return call_kernel(self.builder_, form, call.args, [relax_type(r) for r in results], meta)
+        return call_kernel(self.builder_, form, args, [relax_type(r) for r in results], meta)
+
+    def _constant(self, expr: relax.Expr, layer: str) -> np.ndarray:
+        """Value of weights that a kernel wants in a layout of its own."""
+        value = constant(expr, self.lookup_binding)
+        if value is None:
+            raise UnsupportedError(f"[{layer}] int8 weights must be constant, but are computed")
+        return value
 
 
 def composite_ops(mod: tvm.IRModule) -> Sequence[str]:

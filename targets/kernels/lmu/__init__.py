@@ -17,7 +17,7 @@ from millijoule.converters.ops.vocabulary import Attrs
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.events import EventList
 from millijoule.targets.kernels.form import KernelForm
-from millijoule.targets.kernels.spike import HELD_VECTORS
+from millijoule.targets.kernels.spike.sums import HELD_VECTORS
 from millijoule.targets.target import Isa
 
 
@@ -26,7 +26,7 @@ def lmu_memory_f32(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> Ke
     (batch, steps), (_, order) = operands[0].shape, operands[1].shape
     results = LMU_MEMORY.results(attrs, operands)
     binary = operands[0].dtype == "uint8"
-    scratch = EventList.scratch(1, steps, binary=True) if binary else ()
+    scratch = EventList.scratch(1, steps, True, isa) if binary else ()
     suffix = "binary" if binary else "real"
     with tir.kernel(f"lmu_memory_{suffix}_f32_{isa.name}", operands, [*results, *scratch]) as k:
         u, impulse, m = k.buffers[:3]
@@ -54,7 +54,7 @@ def lmu_step_f32(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> Kern
     (length, order), batch = operands[1].shape, operands[0].shape[0]
     results = LMU_STEP.results(attrs, operands)
     binary = operands[0].dtype == "uint8"
-    scratch = EventList.scratch(1, length, binary=True) if binary else ()
+    scratch = EventList.scratch(1, length, True, isa) if binary else ()
     suffix = "binary" if binary else "real"
     with tir.kernel(f"lmu_step_{suffix}_f32_{isa.name}", operands, [*results, *scratch]) as k:
         u, impulse, a_t, b_in, history_in, m_in, t_in, valid = k.buffers[:8]

@@ -27,7 +27,7 @@ def collector(binary: bool, isa: Isa) -> Any:
     """Appends both rows of s [2, WIDTH] to one list, then copies it out through `for_each`."""
     s_type = TensorType((2, WIDTH), "uint8")
     found, total = TensorType((2 * WIDTH, 2), "float32"), TensorType((1,), "int32")
-    scratch = EventList.scratch(1, 2 * WIDTH, binary)
+    scratch = EventList.scratch(1, 2 * WIDTH, binary, isa)
     with tir.kernel("collect", [s_type], [found, total, *scratch]) as k:
         s, out, count = k.buffers[:3]
         events = EventList(k.buffers[3:], 0, binary, isa)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fixtures.kernels import ISAS, run_scheduled
-from fixtures.operands import TAILS, normal, spikes
+from fixtures.operands import TAILS, int8, normal, spikes
 from millijoule.converters.ops.spike_conv import spike_conv_reference
 from millijoule.converters.ops.spike_linear import spike_linear_reference
 from millijoule.targets.kernels import form
@@ -77,3 +77,28 @@ def test_a_stream_gives_the_bits_of_the_sequence(binary: bool, isa: Isa) -> None
     (whole,) = run_scheduled("spike_linear", {"binary": binary}, [s, w, bias], isa)
     (single,) = run_scheduled("spike_linear", {"binary": binary}, [s[:, 3:4].copy(), w, bias], isa)
     np.testing.assert_array_equal(single[0, 0], whole[0, 3])
+
+
+@by_isa
+@by_kind
+@pytest.mark.parametrize(("inputs", "outputs"), [*SHAPES, (257, 40), (600, 33)])
+def test_int8_linear(inputs: int, outputs: int, binary: bool, isa: Isa) -> None:
+    s = spikes((2, 5, inputs), binary=binary)
+    w = int8((inputs, outputs))
+    s[0, 0], s[1, 4] = 0, 1  # no events at all, and all inputs active
+    w[:, 0] = -128  # the farthest from zero that 16-bit sums can get
+    bias = np.arange(outputs, dtype=np.int32) * 70000 - 100000
+    (y,) = run_scheduled("spike_linear", {"binary": binary}, [s, w, bias], isa)
+    np.testing.assert_array_equal(y, spike_linear_reference(s, w, bias))
+
+
+@by_isa
+@by_kind
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize(("channels", "outputs"), [(1, 1), (16, 17), (17, 65), (65, 257), (96, 8)])
+def test_int8_conv(channels: int, outputs: int, padding: int, binary: bool, isa: Isa) -> None:
+    s, w = spikes((2, 6, channels), binary=binary), int8((3, channels, outputs))
+    s[1, :, -1], s[1, 2:5] = 1, 1
+    attrs = {"binary": binary, "padding": padding}
+    (y,) = run_scheduled("spike_conv", attrs, [s, w], isa)
+    np.testing.assert_array_equal(y, spike_conv_reference(s, w, padding))
