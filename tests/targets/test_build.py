@@ -92,7 +92,7 @@ def test_no_compiler(
         (["no-such-model"], 2, "zoo name"),
         ([str(SMALLEST.path), "--target", "z80"], 2, "must be one of host"),
         ([str(LMUFORMER[3].path), "--streaming"], 3, "attends over the whole sequence"),
-        ([str(SMALLEST.path), "--dtype", "int8"], 3, "float32"),
+        ([str(SMALLEST.path), "--dtype", "float16"], 3, "float32"),
         ([str(SMALLEST.path), "--emit", "c"], 3, "objects"),
     ],
 )

@@ -1,7 +1,7 @@
 """Bundles (``.mjb``): one file that holds a compiled model, its description and its samples."""
 
 from ..npz import npz_bytes
-from .firmware import EMIT, Firmware, FlashUse, Limits, RamUse
+from .firmware import EMIT, STATIC_LIBRARY, Firmware, FlashUse, Limits, RamUse
 from .manifest import (
     Arena,
     FileEntry,
@@ -22,6 +22,7 @@ __all__ = [
     "MANIFEST",
     "SAMPLE_INPUTS",
     "SAMPLE_OUTPUTS",
+    "STATIC_LIBRARY",
     "Arena",
     "Bundle",
     "FileEntry",
