@@ -19,13 +19,13 @@ READY := $(VENV)/.ready
 # Tests call cmake and ninja, which come from pip.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench clean devices
 
-demo: $(READY)
+demo: $(READY) devices
 	$(BIN)/python examples/demo.py
 
 # One torch thread per worker: there is a worker for each core already.
-test: $(READY)
+test: $(READY) devices
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
 
 lint: $(READY)
@@ -35,6 +35,10 @@ lint: $(READY)
 	@ln -s $(addprefix $(CURDIR)/,$(wildcard sdk/millijoule/*) converters targets) build/lint/millijoule
 	$(BIN)/mypy
 	$(BIN)/pylint sdk/millijoule converters targets
+
+# Emulators and cross compilers from apt: installed where we may, asked for where we may not.
+devices: $(READY)
+	@.ci/devices $(BIN)/python
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py

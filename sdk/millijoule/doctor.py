@@ -13,6 +13,8 @@ import numpy as np
 from . import cpu
 from .energy import probe_all
 from .errors import DeviceError
+from .remote.devices import DEVICES, Device, emulator_version
+from .remote.packages import apt_line
 from .version import __version__
 
 __all__ = ["REQUIREMENTS", "Finding", "diagnose"]
@@ -50,7 +52,7 @@ def diagnose() -> list[Finding]:
 
     Energy meters are probed by one real reading each.
     """
-    return [*_device(), *_host(), *_energy()]
+    return [*_device(), *_host(), *_emulated(), *_energy()]
 
 
 def _device() -> Iterator[Finding]:
@@ -109,6 +111,23 @@ def _satisfies(version: str, rule: str) -> bool:
 def _numbers(version: str) -> tuple[int, ...]:
     parts = version.partition("+")[0].split(".")
     return tuple(int(part) for part in parts if part.isdigit())
+
+
+def _emulated() -> Iterator[Finding]:
+    """One finding per emulator; the remedy is one command for all that is missing anywhere."""
+    devices = [device for device in DEVICES.values() if device.emulated]
+    lacking = {package for device in devices for package in device.missing()}
+    emulators: dict[str, list[Device]] = {}
+    for device in devices:
+        emulators.setdefault(device.emulator, []).append(device)
+    for emulator, served in emulators.items():
+        name = f"devices: {emulator}"
+        cores = ", ".join(device.name for device in served)
+        if missing := sorted({package for device in served for package in device.missing()}):
+            remedy = f"for all emulated devices, as root: {apt_line(lacking)}"
+            yield Finding(name, False, f"{', '.join(missing)} missing, for {cores}", remedy)
+        else:
+            yield Finding(name, True, f"{emulator_version(emulator)}: {cores}")
 
 
 def _energy() -> Iterator[Finding]:
