@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,7 @@ class EventList:
         self._count = None if binary else buffers[2]
         self.binary = binary
         self._chunk = chunk
+        self._row_of: Callable[[Any], Any] | None = None
         self._compress = isa.name == "avx512"
         self._words = _by_words(isa)
         self.capacity = int(self._index.shape[1]) - _slack(isa)
@@ -134,14 +136,26 @@ class EventList:
             tir.store(end, [0], end[0] + 1)
             tir.store(word, [0], word[0] & keep)
 
+    def mapped(self, row_of: Callable[[Any], Any]) -> EventList:
+        """The same list, whose `for_each` gives ``row_of(index)``."""
+        view = copy.copy(self)
+        view._row_of = row_of
+        return view
+
     def for_each(self, body: Callable[[Any, Any], None], first: Any = 0, last: Any = None) -> None:
         """``body(index, count)`` for events ``first`` to ``last`` in order, all by default.
 
         ``count`` is None for binary spikes.
         """
+        # in a variable, or TVM folds it into every vector's address instead of computing a row once
+        row = None if self._row_of is None else tir.scratch([1], "int32")
         with T.serial(first, self.length if last is None else last) as j:
             count = None if self._count is None else self._count[self._chunk, j]
-            body(T.cast(self._index[self._chunk, j], "int32"), count)
+            index = T.cast(self._index[self._chunk, j], "int32")
+            if self._row_of is not None and row is not None:
+                tir.store(row, [0], self._row_of(index))
+                index = row[0]
+            body(index, count)
 
 
 def _by_words(isa: Isa) -> bool:

@@ -19,7 +19,7 @@ from millijoule.converters.importer import (
 )
 from millijoule.converters.ops import VOCABULARY
 from millijoule.errors import UnsupportedError
-from millijoule.targets.kernels import KernelBuilder, KernelForm
+from millijoule.targets.kernels import CONSTANT_FACTS, KernelBuilder, KernelForm
 from millijoule.targets.passes.match import constant
 from millijoule.targets.passes.meta import KernelMeta, call_kernel
 from millijoule.targets.target import Isa
@@ -58,6 +58,10 @@ class _Lowering(PyExprMutator):
         types = [tensor_type(a) for a in call.args]
         layer = str(callee.attrs[LAYER_KEY])
         builder = self._kernels.get(op.name)
+        if op.name in CONSTANT_FACTS:
+            name, operand, facts_of = CONSTANT_FACTS[op.name]
+            value = constant(call.args[operand], self.lookup_binding)
+            attrs |= {} if value is None else {name: facts_of(value)}
         form = builder(attrs, types, self._isa) if builder else KernelForm(op.naive(attrs, types))
         args = list(call.args)
         for i, pack in form.packed.items():

@@ -1,7 +1,9 @@
-"""Scheduled ``lmu_memory`` and ``lmu_step``: rows of the impulse response added into registers.
+"""Scheduled ``lmu_memory``, ``lmu_step`` and ``lmu_step_fixed``: rows of the response added.
 
-With binary u only the rows of past spikes are read: about rate × t rows of M floats at step t. With
-real u every row is read and multiplied: (N+1)/2 rows per step on average.
+With binary u only the rows of past spikes are read: about rate × t rows of M values at step t. With
+real u every row is read and multiplied: (N+1)/2 rows per step on average. The recurrence, for
+streams longer than the response, is M² multiply-adds; with int16 matrix and int32 memory these are
+one load and one SMLAL each on a Cortex-M.
 """
 
 from __future__ import annotations
@@ -12,53 +14,133 @@ from typing import Any
 import tvm.script.ir_builder.tirx as T
 
 from millijoule.converters.ops import TensorType, tir
-from millijoule.converters.ops.lmu_memory.op import LMU_MEMORY, LMU_STEP
-from millijoule.converters.ops.vocabulary import Attrs
+from millijoule.converters.ops.lmu_memory.op import (
+    LMU_MEMORY,
+    LMU_STEP,
+    LMU_STEP_FIXED,
+    MEMORY_BITS,
+)
+from millijoule.converters.ops.vocabulary import Attrs, VocabularyOp
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.events import EventList
 from millijoule.targets.kernels.form import KernelForm
-from millijoule.targets.kernels.spike.sums import HELD_VECTORS
+from millijoule.targets.kernels.spike.sums import HELD_VECTORS, sum_rows, takes_words
+from millijoule.targets.kernels.spike.words import WordRows, pack_words, packed_type
 from millijoule.targets.target import Isa
 
+Put = Callable[[Any, int, Any], None]  # (column, lanes, value)
 
-def lmu_memory_f32(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> KernelForm:
-    """Whole sequence, finite form."""
-    (batch, steps), (_, order) = operands[0].shape, operands[1].shape
-    results = LMU_MEMORY.results(attrs, operands)
-    binary = operands[0].dtype == "uint8"
-    scratch = EventList.scratch(1, steps, True, isa) if binary else ()
-    suffix = "binary" if binary else "real"
-    with tir.kernel(f"lmu_memory_{suffix}_f32_{isa.name}", operands, [*results, *scratch]) as k:
+
+def lmu_memory(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> KernelForm:
+    """Whole sequence, finite form; float32, or int8 with binary u."""
+    batch, steps = operands[0].shape
+    form = _Form(LMU_MEMORY, attrs, operands, isa, steps)
+    with form.kernel() as k:
         u, impulse, m = k.buffers[:3]
         with T.serial(0, batch) as b:
-            events = EventList(k.buffers[3:], 0, True, isa) if binary else None
+            events = form.events(k.buffers[3:])
             if events:
                 events.clear()
             with T.serial(0, steps) as t:
                 if events:
                     events.append(lambda i, lanes: u[b, t], 1, base=t)
-                _finite_form(
-                    order,
-                    isa,
-                    events,
-                    lambda s: u[b, s],
-                    t,
-                    lambda lag, column, lanes: simd.load(impulse, [lag], column, lanes),
-                    lambda column, lanes, value: simd.save(m, [b, t], column, lanes, value),
-                )
-    return KernelForm(k.func, scratch)
+
+                def put(column: Any, lanes: int, value: Any, b: Any = b, t: Any = t) -> None:
+                    simd.save(m, [b, t], column, lanes, value)
+
+                def value(s: Any, b: Any = b) -> Any:
+                    return u[b, s]
+
+                form.finite(impulse, events, value, t, put)
+    return form.built(k.func)
 
 
-def lmu_step_f32(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> KernelForm:
-    """One step of a stream: finite form while it is exact, then the recurrence."""
+def lmu_step(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> KernelForm:
+    """One step of a float32 stream: finite form while it is exact, then the recurrence."""
+    return _step(LMU_STEP, attrs, operands, isa)
+
+
+def lmu_step_fixed(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> KernelForm:
+    """One step of an integer stream."""
+    return _step(LMU_STEP_FIXED, attrs, operands, isa)
+
+
+class _Form:
+    """What the kernels share: types, packed weights, event list."""
+
+    def __init__(
+        self,
+        op: VocabularyOp,
+        attrs: Attrs,
+        operands: Sequence[TensorType],
+        isa: Isa,
+        length: int,
+    ) -> None:
+        self._op, self._isa = op, isa
+        self._operands, self._results = list(operands), op.results(attrs, operands)
+        (self._length, self._order), weights = operands[1].shape, operands[1].dtype
+        self._binary, self._integer = operands[0].dtype == "uint8", weights == "int8"
+        self._scratch = EventList.scratch(1, length, True, isa) if self._binary else ()
+        self._packed = self._binary and takes_words(isa, weights, binary=True)
+        if self._packed:
+            self._operands[1] = packed_type(operands[1])
+
+    def kernel(self) -> Any:
+        """The kernel to be filled."""
+        kind = "binary" if self._binary else "real"
+        name = f"{self._op.name}_{kind}_{'s8' if self._integer else 'f32'}_{self._isa.name}"
+        return tir.kernel(name, self._operands, [*self._results, *self._scratch])
+
+    def built(self, func: Any) -> KernelForm:
+        """The finished form."""
+        return KernelForm(func, self._scratch, {1: pack_words} if self._packed else {})
+
+    def events(self, buffers: list[Any]) -> EventList | None:
+        """The event list, if inputs are binary."""
+        return EventList(buffers, 0, True, self._isa) if self._binary else None
+
+    def finite(
+        self,
+        impulse: Any,
+        events: EventList | None,
+        u: Callable[[Any], Any],
+        now: Any,
+        put: Put,
+    ) -> None:
+        """Σ_{s ≤ now} H[now − s]·u[s] in ascending s, by blocks of columns held in registers."""
+        if events is None:
+            _dense_finite(self._order, self._isa, impulse, u, now, put)
+            return
+
+        def save(column: Any, lanes: int, value: Any) -> None:
+            bits = simd.splat(T.int32(MEMORY_BITS), lanes)
+            put(column, lanes, T.shift_left(value, bits) if self._integer else value)
+
+        dtype = self._results[0].dtype
+        rows = (
+            WordRows(impulse, self._length)
+            if self._packed
+            else lambda i, column, lanes: simd.load(impulse, [i], column, lanes)
+        )
+        sum_rows(
+            dtype,
+            self._order,
+            self._isa,
+            events,
+            initial=lambda _, lanes: simd.zeros(lanes, dtype),
+            weights=rows,
+            save=save,
+            row_of=lambda s: now - s,
+        )
+
+
+def _step(op: VocabularyOp, attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> KernelForm:
     (length, order), batch = operands[1].shape, operands[0].shape[0]
-    results = LMU_STEP.results(attrs, operands)
-    binary = operands[0].dtype == "uint8"
-    scratch = EventList.scratch(1, length, True, isa) if binary else ()
-    suffix = "binary" if binary else "real"
-    with tir.kernel(f"lmu_step_{suffix}_f32_{isa.name}", operands, [*results, *scratch]) as k:
-        u, impulse, a_t, b_in, history_in, m_in, t_in, valid = k.buffers[:8]
-        m_out, history, m, t_out = k.buffers[8:12]
+    form = _Form(op, attrs, operands, isa, length)
+    with form.kernel() as k:
+        count = len(operands)
+        u, impulse, a_t, *system, history_in, m_in, t_in, valid = k.buffers[:count]
+        m_out, history, m, t_out = k.buffers[count : count + 4]
         now, runs = t_in[0], valid[0] != 0
         tir.store(t_out, [0], now + T.Select(runs, 1, 0))
         with T.serial(0, batch) as b:
@@ -73,63 +155,40 @@ def lmu_step_f32(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> Kern
                 with T.Then(), T.If(now < length):
                     with T.Then():
                         tir.store(history, [b, now], u[b, 0])
-                        events = None
-                        if binary:
-                            events = EventList(k.buffers[12:], 0, True, isa)
+                        events = form.events(k.buffers[count + 4 :])
+                        if events is not None:
                             events.clear()
                             events.append(
                                 lambda s, lanes: simd.load(history, [b], s, lanes), length, base=0
                             )
-                        _finite_form(
-                            order,
-                            isa,
-                            events,
-                            lambda s: history[b, s],
-                            now,
-                            lambda lag, column, lanes: simd.load(impulse, [lag], column, lanes),
-                            put,
-                        )
+                        form.finite(impulse, events, lambda s: history[b, s], now, put)
                     with T.Else():
-                        _recurrence(order, isa, u, a_t, b_in, m_in, b, put)
+                        run = _recurrence if op is LMU_STEP else _recurrence_fixed
+                        run(order, isa, u[b, 0], a_t, system, m_in, b, put)
                 with T.Else():
                     simd.for_blocks(
                         order,
                         isa.lanes,
                         lambda start, lanes: put(start, lanes, simd.load(m_in, [b], start, lanes)),
                     )
-    return KernelForm(k.func, scratch)
+    return form.built(k.func)
 
 
-def _finite_form(
-    order: int,
-    isa: Isa,
-    events: EventList | None,
-    u: Callable[[Any], Any],
-    now: Any,
-    impulse: Callable[[Any, Any, int], Any],
-    put: Callable[[Any, int, Any], None],
+def _dense_finite(
+    order: int, isa: Isa, impulse: Any, u: Callable[[Any], Any], now: Any, put: Put
 ) -> None:
-    """Σ_{s ≤ now} H[now − s]·u[s] in ascending s, by blocks of columns held in registers."""
+    """The finite form for real u: every row is multiplied."""
 
     def columns(start: Any, width: int) -> None:
         acc = simd.Accumulators(1, width, isa.lanes)
         acc.fill(lambda _, vec: simd.zeros(vec[1]))
         # in a variable, or TVM folds it into every vector's address instead of computing a row once
         lag = tir.scratch([1], "int32")
-
-        def add(s: Any, value: Any) -> None:
+        with T.serial(0, now + 1) as s:
             tir.store(lag, [0], now - s)
-            for offset, lanes in acc.vectors:
-                row = impulse(lag[0], start + offset, lanes)
-                old = acc.get(0, (offset, lanes))
-                new = old + row if value is None else old + row * simd.splat(value, lanes)
-                acc.set(0, (offset, lanes), new)
-
-        if events is not None:
-            events.for_each(add)
-        else:
-            with T.serial(0, now + 1) as s:
-                add(s, u(s))
+            for vec in acc.vectors:
+                row = simd.load(impulse, [lag[0]], start + vec[0], vec[1])
+                acc.set(0, vec, acc.get(0, vec) + row * simd.splat(u(s), vec[1]))
         for vec in acc.vectors:
             put(start + vec[0], vec[1], acc.get(0, vec))
 
@@ -137,13 +196,14 @@ def _finite_form(
 
 
 def _recurrence(
-    order: int, isa: Isa, u: Any, a_t: Any, b_in: Any, m_in: Any, b: Any, put: Callable[..., None]
+    order: int, isa: Isa, u: Any, a_t: Any, system: Sequence[Any], m_in: Any, b: Any, put: Put
 ) -> None:
     """A m + B u, the matrix stored transposed so that its columns are contiguous."""
+    (b_in,) = system
 
     def columns(start: Any, width: int) -> None:
         acc = simd.Accumulators(1, width, isa.lanes)
-        drive = T.cast(u[b, 0], "float32")
+        drive = T.cast(u, "float32")
         acc.fill(
             lambda _, vec: simd.load(b_in, [], start + vec[0], vec[1]) * simd.splat(drive, vec[1])
         )
@@ -155,3 +215,33 @@ def _recurrence(
             put(start + vec[0], vec[1], acc.get(0, vec))
 
     simd.for_blocks(order, HELD_VECTORS[isa.name] * isa.lanes, columns)
+
+
+def _recurrence_fixed(
+    order: int, isa: Isa, u: Any, a_t: Any, system: Sequence[Any], m_in: Any, b: Any, put: Put
+) -> None:
+    """The same with sums of 64 bits, rounded and shifted per column."""
+    right, b_in = system
+
+    def columns(start: Any, width: int) -> None:
+        acc = simd.Accumulators(1, width, isa.lanes, "int64")
+
+        def half(_: int, vec: tuple[int, int]) -> Any:
+            one = simd.splat(T.int64(1), vec[1])
+            shift = simd.convert(simd.load(right, [], start + vec[0], vec[1]), "int64", vec[1])
+            return T.shift_left(one, shift - one)
+
+        acc.fill(half)
+        with T.serial(0, order) as j:
+            memory = T.cast(m_in[b, j], "int64")
+            for vec in acc.vectors:
+                a = simd.convert(simd.load(a_t, [j], start + vec[0], vec[1]), "int64", vec[1])
+                acc.set(0, vec, acc.get(0, vec) + a * simd.splat(memory, vec[1]))
+        for vec in acc.vectors:
+            column, lanes = start + vec[0], vec[1]
+            shift = simd.convert(simd.load(right, [], column, lanes), "int64", lanes)
+            carried = simd.convert(T.shift_right(acc.get(0, vec), shift), "int32", lanes)
+            drive = simd.splat(T.cast(u, "int32"), lanes) * simd.load(b_in, [], column, lanes)
+            put(column, lanes, carried + drive)
+
+    simd.for_blocks(order, isa.lanes * (2 if isa.lanes > 1 else 3), columns)

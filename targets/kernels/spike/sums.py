@@ -45,11 +45,15 @@ def sum_rows(
     initial: Load,
     weights: Rows | WordRows,
     save: Save,
+    row_of: Callable[[Any], Any] | None = None,
 ) -> None:
     """``save(initial + Σ over events of count·weight)`` for all columns; ``dtype`` is the result's.
 
-    With "float32" weights are float32; with "int32" they are int8 and sums exact.
+    With "float32" weights are float32; with "int32" they are int8 and sums exact. ``row_of`` maps
+    an event to its row of weights, by default the row of the same index.
     """
+    if row_of is not None:
+        events = events.mapped(row_of)
     if isinstance(weights, WordRows):
 
         def pairs(start: Any, width: int, first: Any, last: Any) -> Callable[[int, int], Any]:

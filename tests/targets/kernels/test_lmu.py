@@ -1,4 +1,4 @@
-"""Scheduled ``lmu_memory`` and ``lmu_step`` against their references."""
+"""Scheduled ``lmu_memory``, ``lmu_step`` and ``lmu_step_fixed`` against their references."""
 
 from __future__ import annotations
 
@@ -6,8 +6,18 @@ import numpy as np
 import pytest
 
 from fixtures.kernels import ISAS, run_scheduled
-from fixtures.operands import lmu_step_operands, normal, spikes
-from millijoule.converters.ops.lmu_memory import lmu_memory_reference, lmu_step_reference
+from fixtures.operands import (
+    int8,
+    lmu_step_fixed_operands,
+    lmu_step_operands,
+    normal,
+    spikes,
+)
+from millijoule.converters.ops.lmu_memory import (
+    lmu_memory_reference,
+    lmu_step_fixed_reference,
+    lmu_step_reference,
+)
 from millijoule.targets.target import Isa
 
 by_isa = pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
@@ -59,3 +69,25 @@ def test_a_stream_gives_the_bits_of_the_sequence(dtype: str, isa: Isa) -> None:
         step = [u[:, now : now + 1].copy(), impulse, *operands[2:4], history, m, t, operands[7]]
         out, history, m, t = run_scheduled("lmu_step", {}, step, isa)
         np.testing.assert_array_equal(out[0, 0], whole[0, now])
+
+
+@by_isa
+@pytest.mark.parametrize("order", [1, 15, 17, 65, 300])
+def test_int8_sequence(order: int, isa: Isa) -> None:
+    u, impulse = inputs("uint8", 10), int8((12, order))
+    (m,) = run_scheduled("lmu_memory", {}, [u, impulse], isa)
+    np.testing.assert_array_equal(m, lmu_memory_reference(u, impulse))
+
+
+@by_isa
+@pytest.mark.parametrize(("order", "length"), [(1, 12), (17, 12), (130, 300)])
+def test_int8_step(order: int, length: int, isa: Isa) -> None:
+    for now, valid in ((0, 1), (5, 1), (length - 1, 1), (length, 1), (999, 1), (5, 0), (999, 0)):
+        operands = lmu_step_fixed_operands(order, length, now, valid)
+        if length > 256:  # more rows than 16-bit sums hold
+            operands[5][:, : min(now, length)] = 1
+            operands[1][:, 0] = -128
+        results = run_scheduled("lmu_step_fixed", {}, operands, isa)
+        expected = lmu_step_fixed_reference(*operands)
+        for name, got, want in zip(("out", "history", "m", "t"), results, expected, strict=True):
+            np.testing.assert_array_equal(got, want, err_msg=f"{name} at step {now}")
