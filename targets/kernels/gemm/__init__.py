@@ -10,78 +10,39 @@ contiguous stream. A tile holds MR×NR results in registers, for every k loads N
 and MR broadcast values of x, and does MR·NR/lanes multiply-adds. Floor: multiply-adds over the FMA
 peak for many rows (MR ≥ 4); bytes of the weights over cache bandwidth for one row.
 
+NEON multiplies by one lane of a register (``fmla v.4s, v.4s, v.s[i]``), so x is loaded four
+channels at a time and never broadcast. Instructions per multiply-add on AArch64, as counted in
+QEMU by ``benchmarks/arm_instructions.py``:
+
+    floor, nothing but fmla                               1/4                            = 0.250
+    a 6×16 tile with its loads, per 4 k                   (96 + 6 x + 8 w pairs + 3)/384 = 0.294
+    measured: 128×192×192, 128×256×1024, conv 3×256→256   0.301, 0.300, 0.300
+    one row: fmla and the weights, each used once         (16 + 8 w pairs)/64            = 0.375
+    measured: 1×256×256                                   0.397
+
+32-bit NEON cannot take one lane (`vfma` wants whole registers) and has half the registers: every
+value of x costs a broadcasting load, and a 5×8 tile measures 0.56 and 0.57.
+
 Every result is one chain of multiply-adds in ascending k, whatever the tile, so a stream (one row)
 and a whole sequence give the same bits.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import tvm.script.ir_builder.tirx as T
 
 from millijoule.converters.ops import TensorType, tir
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.epilogue import Step, apply
 from millijoule.targets.kernels.form import KernelForm, parallel_chunks
+from millijoule.targets.kernels.gemm.tile import GemmShape, Tile, choose_tile, pack_weights
 from millijoule.targets.target import Isa
 
-
-@dataclass(frozen=True)
-class Tile:
-    """MR rows × NR columns of results in registers."""
-
-    rows: int
-    columns: int
-
-
-@dataclass(frozen=True)
-class GemmShape:
-    """``steps`` counts input steps; a matrix product has batch 1, one tap, no padding."""
-
-    batch: int
-    steps: int
-    channels: int
-    outputs: int
-    taps: int = 1
-    padding: int = 0
-
-    @property
-    def out_steps(self) -> int:
-        """Rows of the result per batch element."""
-        return self.steps + 2 * self.padding - self.taps + 1
-
-    @property
-    def multiply_adds(self) -> int:
-        """Multiply-adds, padding counted as computed."""
-        return self.batch * self.out_steps * self.taps * self.channels * self.outputs
-
-
-def choose_tile(shape: GemmShape, isa: Isa) -> Tile:
-    """Tile for ``shape``: fill the registers; one row takes as many columns as hide FMA latency.
-
-    NR·MR/lanes accumulators + NR/lanes weights + 1 broadcast fit in the register file.
-    """
-    if shape.out_steps < 4:
-        wide = isa.registers // 2
-        return Tile(shape.out_steps, isa.lanes * max(1, wide // shape.out_steps))
-    vectors = 4 if isa.registers >= 32 else 2
-    most = min(6, (isa.registers - 1) // vectors - 1)
-    rows = next((r for r in range(most, 3, -1) if shape.out_steps % r == 0), most)
-    return Tile(rows, vectors * isa.lanes)
-
-
-def pack_weights(w: np.ndarray, tile: Tile) -> np.ndarray:
-    """[K, N] → [⌈N/NR⌉, K, NR], zero-padded; NR shrinks to N for narrow layers."""
-    depth, outputs = w.shape
-    width = min(tile.columns, outputs)
-    blocks = -(-outputs // width)
-    padded = np.zeros((depth, blocks * width), w.dtype)
-    padded[:, :outputs] = w
-    return np.ascontiguousarray(padded.reshape(depth, blocks, width).transpose(1, 0, 2))
+__all__ = ["GemmShape", "Tile", "choose_tile", "gemm_f32", "pack_weights"]
 
 
 def gemm_f32(
@@ -201,6 +162,11 @@ def _copy_padded(source: _View, destination: _View, shape: GemmShape, isa: Isa) 
             )
 
 
+def _lane(values: Any, index: int, lanes: int) -> Any:
+    """Element ``index`` of a vector; on NEON it becomes an operand of the multiply-add itself."""
+    return values if lanes == 1 else T.Shuffle([values], [index])
+
+
 def _column_block(
     x: _View,
     w: Any,
@@ -217,13 +183,18 @@ def _column_block(
     def rows(t: Any, count: int) -> None:
         acc = simd.Accumulators(count, width, isa.lanes)
         acc.fill(lambda _, vec: simd.zeros(vec[1]))
-        with T.serial(0, shape.taps) as tap, T.serial(0, shape.channels) as c:
-            depth = tap * shape.channels + c
-            for vec in acc.vectors:
-                weight = simd.load(w, [block, depth], vec[0], vec[1])
-                for r in range(count):
-                    value = simd.splat(x.load(b, t + r + tap, c, 1), vec[1])
-                    acc.set(r, vec, simd.fma(value, weight, acc.get(r, vec), vec[1]))
+        with T.serial(0, shape.taps) as tap:
+
+            def chain(c: Any, depth: int) -> None:
+                """Multiply-adds of ``depth`` neighbouring channels, one after the other."""
+                for k, vec in itertools.product(range(depth), acc.vectors):
+                    weight = simd.load(w, [block, tap * shape.channels + c + k], vec[0], vec[1])
+                    for r in range(count):
+                        values = x.load(b, t + r + tap, c, depth)
+                        value = simd.splat(_lane(values, k, depth), vec[1])
+                        acc.set(r, vec, simd.fma(value, weight, acc.get(r, vec), vec[1], isa))
+
+            simd.for_blocks(shape.channels, tile.depth, chain)
         for r in range(count):
             for vec in acc.vectors:
                 writer.write(b, t + r, start + vec[0], vec[1], acc.get(r, vec))

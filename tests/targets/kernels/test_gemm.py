@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fixtures.kernels import ISAS, call, types_of
+from fixtures.kernels import ISAS as HERE
+from fixtures.kernels import call, types_of
 from fixtures.operands import normal
 from millijoule.converters.ops import TensorType
 from millijoule.targets.kernels import form
 from millijoule.targets.kernels.epilogue import BINARY, UNARY, Step
 from millijoule.targets.kernels.gemm import GemmShape, Tile, choose_tile, gemm_f32, pack_weights
-from millijoule.targets.target import AVX2, Isa
+from millijoule.targets.target import AVX2, NEON, NEON_V7, Isa
 
-by_isa = pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
+ISAS = (*HERE, NEON_V7)
+by_isa = pytest.mark.parametrize("isa", ISAS, ids=lambda isa: f"{isa.name}-{isa.registers}")
 
 SIZES = (1, 3, 15, 16, 17, 63, 64, 65, 130)
 # every size of each dimension three times, against different sizes of the others
@@ -60,7 +62,7 @@ def reference(x: np.ndarray, w: np.ndarray, padding: int = 0) -> np.ndarray:
 @pytest.mark.parametrize(
     ("m", "n", "k", "isa"),
     [
-        pytest.param(*shape, isa, id=f"{shape}-{isa.name}")
+        pytest.param(*shape, isa, id=f"{shape}-{isa.name}-{isa.registers}")
         for i, isa in enumerate(ISAS)
         for shape in (SHAPES if isa is ISAS[0] else SHAPES[i::3])
     ],
@@ -183,6 +185,13 @@ def test_operands_of_any_rank(shape: tuple[int, ...]) -> None:
     )
     expected = (shape_of_rows @ w[0]).reshape(residual.shape) + residual
     np.testing.assert_allclose(y, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 7, 128])
+def test_neon_loads_four_channels_of_x_at_once(steps: int) -> None:
+    """Its multiply-add takes one lane of a register, so that nothing is broadcast."""
+    assert choose_tile(GemmShape(1, steps, 64, 64), NEON).depth == 4
+    assert choose_tile(GemmShape(1, steps, 64, 64), NEON_V7).depth == 1
 
 
 @given(
