@@ -1,4 +1,4 @@
-"""Count the floating-point arithmetic of an ordinary (unscheduled) TIR function."""
+"""Count the arithmetic on elements of an ordinary (unscheduled) TIR function."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MULTIPLIES = (tirx.Mul, tirx.Div)
 
 
 def count_arithmetic(func: tirx.PrimFunc) -> tuple[int, int]:
-    """(multiplies, adds) on floating-point values; index arithmetic does not count."""
+    """(multiplies, adds) on elements of tensors; index arithmetic does not count."""
     return _count(func.body, 1)
 
 
@@ -22,14 +22,20 @@ def _count(node: Any, times: int) -> tuple[int, int]:
     multiplies = adds = 0
     if isinstance(node, tirx.BufferStore):
         return _count(node.value, times)
-    is_float = isinstance(node, (*_ADDS, *_MULTIPLIES)) and str(node.ty.dtype).startswith("float")
-    if is_float:
+    if isinstance(node, (*_ADDS, *_MULTIPLIES)) and _reads(node):
         multiplies += times * isinstance(node, _MULTIPLIES)
         adds += times * isinstance(node, _ADDS)
     for child in _children(node):
         m, a = _count(child, times)
         multiplies, adds = multiplies + m, adds + a
     return multiplies, adds
+
+
+def _reads(node: Any) -> bool:
+    """Whether a value depends on elements: loop variables alone make an index."""
+    if isinstance(node, tvm.ir.expr.TensorLoad) or str(node.ty.dtype).startswith("float"):
+        return True
+    return any(_reads(child) for child in _children(node))
 
 
 def _extent(extent: Any) -> int:

@@ -38,7 +38,7 @@ class CostTable:
     Attributes:
         name: What reports call it.
         source: Citation.
-        multiply_pj, add_pj: Price per operation in pJ, by dtype of the program.
+        multiply_pj, add_pj: Price per operation in pJ, by dtype of the operands.
         binary_pj: Price of one 1-bit multiply-accumulate (XNOR + popcount), ``None`` if unpriced.
         memory: Levels from small to large; empty when the table prices no memory.
         leaves_out: What an estimate from this table does not contain.
@@ -58,16 +58,16 @@ class CostTable:
         return next(fits, None)
 
 
-_DTYPES = ("float32", "float16", "int8")
+_DTYPES = ("float32", "float16", "int8", "int32")
 _ACCESS_BYTES = 8
 _INT32_ADD_PJ = 0.1
 
 HOROWITZ = CostTable(
     name="horowitz-isscc14-45nm",
     source="M. Horowitz, Computing's energy problem, ISSCC 2014 (45 nm, 0.9 V)",
-    multiply_pj={"float32": 3.7, "float16": 1.1, "int8": 0.2},
-    # Products of int8 numbers are accumulated in 32 bits.
-    add_pj={"float32": 0.9, "float16": 0.4, "int8": _INT32_ADD_PJ},
+    multiply_pj={"float32": 3.7, "float16": 1.1, "int8": 0.2, "int32": 3.1},
+    # int8 weights and products of int8 numbers are accumulated in 32 bits.
+    add_pj={"float32": 0.9, "float16": 0.4, "int8": _INT32_ADD_PJ, "int32": _INT32_ADD_PJ},
     # Not in the table: 32 lanes of one 32-bit XOR and one 32-bit add in place of the popcount,
     # each at the price of an int32 add.
     binary_pj=2 * _INT32_ADD_PJ / 32,

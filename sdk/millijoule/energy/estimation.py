@@ -25,6 +25,7 @@ class Work:
         multiplies, adds, binary_ops: Operation counts (averages may be fractional).
         weight_bytes: Weight bytes it reads.
         activation_bytes: Activation and state bytes it reads and writes.
+        dtype: What it computes on; ``None``: what the program computes on.
     """
 
     layer: str
@@ -33,6 +34,7 @@ class Work:
     binary_ops: float = 0.0
     weight_bytes: float = 0.0
     activation_bytes: float = 0.0
+    dtype: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,16 +89,18 @@ def estimate(
 
 
 def _compute(work: Sequence[Work], table: CostTable, dtype: str) -> Figure:
-    if dtype not in table.multiply_pj:
-        priced = ", ".join(table.multiply_pj)
-        return Figure.unavailable("mJ", f"{table.name} has no price for {dtype}, only for {priced}")
+    for used in dict.fromkeys(item.dtype or dtype for item in work):
+        if used not in table.multiply_pj:
+            priced = ", ".join(table.multiply_pj)
+            reason = f"{table.name} has no price for {used}, only for {priced}"
+            return Figure.unavailable("mJ", reason)
     binary = sum(item.binary_ops for item in work)
     if binary and table.binary_pj is None:
         return Figure.unavailable("mJ", f"{table.name} has no price for 1-bit operations")
-    picojoules = (
-        sum(item.multiplies for item in work) * table.multiply_pj[dtype]
-        + sum(item.adds for item in work) * table.add_pj[dtype]
-        + binary * (table.binary_pj or 0.0)
+    picojoules = binary * (table.binary_pj or 0.0) + sum(
+        item.multiplies * table.multiply_pj[item.dtype or dtype]
+        + item.adds * table.add_pj[item.dtype or dtype]
+        for item in work
     )
     return Figure.estimated(picojoules * _PJ_TO_MJ, "mJ", table.name)
 

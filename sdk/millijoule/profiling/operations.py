@@ -22,6 +22,9 @@ from .workload import Workload
 
 MAX_CALLS = 2048
 
+# In an int8 program these work on int8 weights; what gives float works on float, the rest on int32.
+_INT8_OPS = {"conv1d", "linear", "lmu_memory", "lmu_step_fixed", "spike_conv", "spike_linear"}
+
 
 @dataclass(frozen=True)
 class Tap:
@@ -43,7 +46,10 @@ class Tap:
 
 @dataclass(frozen=True)
 class KernelOperations:
-    """What one kernel does per program call; ``adds`` is the actual number, ``macs`` is dense."""
+    """What one kernel does per program call; ``adds`` is the actual number, ``macs`` is dense.
+
+    ``dtype``: what it computes on.
+    """
 
     name: str
     op: str
@@ -56,6 +62,7 @@ class KernelOperations:
     weight_bytes: int
     activation_bytes: int
     spike_rate: float | None
+    dtype: str
 
     def work(self) -> Work:
         """For the energy estimate: columns of inactive inputs are not read either."""
@@ -67,6 +74,7 @@ class KernelOperations:
             binary_ops=self.binary_ops,
             weight_bytes=self.weight_bytes * share,
             activation_bytes=self.activation_bytes,
+            dtype=self.dtype,
         )
 
     def dense_work(self) -> Work:
@@ -78,6 +86,7 @@ class KernelOperations:
             self.binary_ops,
             self.weight_bytes,
             self.activation_bytes,
+            self.dtype,
         )
 
     def mac_work(self) -> Work:
@@ -133,7 +142,7 @@ def count_operations(manifest: Manifest, workload: Workload) -> Operations:
     wanted = {k.spike_input.tap for k in manifest.kernels if k.spike_input}
     names = [name for name in tensors if name in wanted]
     taps, calls = _count_spikes(workload, {name: tensors[name] for name in names})
-    kernels = tuple(_kernel(k, taps) for k in manifest.kernels)
+    kernels = tuple(_kernel(k, taps, manifest.target.dtype) for k in manifest.kernels)
     return Operations(kernels, taps, calls, manifest.model.published_macs())
 
 
@@ -155,7 +164,15 @@ def _count_spikes(
     }, calls
 
 
-def _kernel(kernel: Kernel, taps: dict[str, Tap]) -> KernelOperations:
+def _dtype(kernel: Kernel, program: str) -> str:
+    """What a kernel of a program of that dtype computes on."""
+    if program != "int8" or kernel.op in _INT8_OPS:
+        return program
+    first = kernel.outputs[0].dtype if kernel.outputs else ""
+    return "float32" if first == "float32" or kernel.op == "quantize" else "int32"
+
+
+def _kernel(kernel: Kernel, taps: dict[str, Tap], program: str) -> KernelOperations:
     spike = kernel.spike_input
     tap = taps.get(spike.tap) if spike else None
     adds = float(kernel.adds)
@@ -173,6 +190,7 @@ def _kernel(kernel: Kernel, taps: dict[str, Tap]) -> KernelOperations:
         weight_bytes=kernel.weight_bytes,
         activation_bytes=kernel.bytes_read + kernel.bytes_written,
         spike_rate=tap.rate if tap else None,
+        dtype=_dtype(kernel, program),
     )
 
 

@@ -30,8 +30,14 @@ def test_pointwise(expression: Callable[..., Any], counts: tuple[int, int]) -> N
     assert count_arithmetic(pointwise(expression, "float32", "float32")) == counts
 
 
-def test_integers_do_not_count() -> None:
-    assert count_arithmetic(pointwise(lambda a, b: a * b + a, "int32", "int32")) == (0, 0)
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
+def test_integer_elements_count(dtype: str) -> None:
+    assert count_arithmetic(pointwise(lambda a, b: a * b + a, dtype, dtype)) == (24, 24)
+
+
+def test_integers_made_of_indices_do_not_count() -> None:
+    out = te.compute((4, 6), lambda i, j: i * 6 + j, name="y")
+    assert count_arithmetic(te.create_prim_func([out])) == (0, 0)
 
 
 def test_reductions() -> None:
