@@ -109,7 +109,6 @@ def weights_source(alignment: int) -> str:
 #ifndef MJ_WEIGHTS_FILE
 #define MJ_WEIGHTS_FILE "weights.bin"
 #endif
-  .syntax unified
   .section .rodata.mj_weights, "a", %progbits
   .balign {alignment}
   .global mj_weights

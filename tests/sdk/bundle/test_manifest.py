@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixtures.manifests import small_manifest
+from fixtures.manifests import firmware_manifest, small_manifest
 from millijoule.bundle import Manifest
 from millijoule.bundle.fields import parse_json
 from millijoule.errors import BundleError
@@ -24,8 +24,15 @@ def document() -> dict[str, Any]:
     return value
 
 
-def test_round_trip_and_determinism() -> None:
-    manifest = small_manifest()
+def firmware_document() -> dict[str, Any]:
+    """A valid manifest of a program for bare metal as JSON."""
+    value: dict[str, Any] = json.loads(firmware_manifest().to_bytes())
+    return value
+
+
+@pytest.mark.parametrize("make", [small_manifest, firmware_manifest])
+def test_round_trip_and_determinism(make: Callable[[], Manifest]) -> None:
+    manifest = make()
     again = Manifest.from_json(parse_json(manifest.to_bytes(), "manifest"))
     assert again == manifest
     assert again.to_bytes() == manifest.to_bytes()
@@ -123,6 +130,53 @@ def test_broken_field_is_named(edit: Callable[[dict[str, Any]], None], named: st
     assert "\n" not in str(caught.value)
 
 
+F = ("firmware",)
+
+BROKEN_FIRMWARE = [
+    (put("firmware", value=None), "manifest.firmware"),
+    (put("program", "kind", value="static-aot"), "manifest.firmware"),
+    (put(*F, "flags", value=["-mthumb", "-o/etc/passwd"]), "manifest.firmware.flags[1]"),
+    (put(*F, "flags", value=["-mthumb -fplugin=x"]), "manifest.firmware.flags[0]"),
+    (put(*F, "flags", value=["-mcpu=${HOME}"]), "manifest.firmware.flags[0]"),
+    (put(*F, "flags", value=["-mthumb"] * 65), "manifest.firmware.flags"),
+    (put(*F, "flags", value="-mthumb"), "manifest.firmware.flags"),
+    (put(*F, "flags", value=[7]), "manifest.firmware.flags[0]"),
+    (put(*F, "flash", "code", value=-1), "manifest.firmware.flash.code"),
+    (put(*F, "flash", "code", value=1 << 40), "manifest.firmware.flash.code"),
+    (put(*F, "flash", "total", value=1999), "manifest.firmware.flash.total"),
+    (put(*F, "flash", "debug", value=1), "debug"),
+    (put(*F, "ram", "total", value=0), "manifest.firmware.ram.total"),
+    (put(*F, "ram", "io", value=1.5), "manifest.firmware.ram.io"),
+    (drop(*F, "ram", "bss"), "manifest.firmware.ram.bss"),
+    (put(*F, "limits", "flash", value=0), "manifest.firmware.limits.flash"),
+    (put(*F, "limits", "board", value="a\nb"), "manifest.firmware.limits.board"),
+    (put(*F, "emit", value="rust"), "manifest.firmware.emit"),
+    (put(*F, "toolchain", value=""), "manifest.firmware.toolchain"),
+    (put("quantization", value=[]), "manifest.quantization"),
+    (put("quantization", value={}), "manifest.quantization.scheme"),
+    (put("quantization", "scheme", value="\x1b[31m"), "manifest.quantization.scheme"),
+    (put("quantization", "layers", value="x" * (1 << 20)), "manifest.quantization"),
+    (put("quantization", value={str(n): 0 for n in range(65)}), "manifest.quantization"),
+]
+
+
+@pytest.mark.parametrize(("edit", "named"), BROKEN_FIRMWARE)
+def test_broken_firmware_field_is_named(edit: Callable[[dict[str, Any]], None], named: str) -> None:
+    data = firmware_document()
+    edit(data)
+    with pytest.raises(BundleError) as caught:
+        Manifest.from_json(data)
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_arena_is_the_same_twice() -> None:
+    data = firmware_document()
+    data["firmware"]["ram"].update(arena=1000, total=1088)
+    with pytest.raises(BundleError, match=r"firmware.ram.arena\] must be arena.bytes, 1024"):
+        Manifest.from_json(data)
+
+
 def test_misaligned_tap_is_refused() -> None:
     data = document()
     data["kernels"][0]["outputs"][0].update(offset=66, dtype="float32")
@@ -183,7 +237,7 @@ json_values = st.recursive(
 @settings(max_examples=200)
 @given(st.data())
 def test_mutated_manifest_opens_or_says_why(data: st.DataObject) -> None:
-    value = document()
+    value = data.draw(st.sampled_from([document, firmware_document]))()
     for _ in range(data.draw(st.integers(1, 3))):
         path = data.draw(st.sampled_from(sorted(paths(value), key=str)))
         edit = drop(*path) if data.draw(st.booleans()) else put(*path, value=data.draw(json_values))
