@@ -16,7 +16,7 @@ QEMU by ``benchmarks/arm_instructions.py``:
 
     floor, nothing but fmla                               1/4                            = 0.250
     a 6×16 tile with its loads, per 4 k                   (96 + 6 x + 8 w pairs + 3)/384 = 0.294
-    measured: 128×192×192, 128×256×1024, conv 3×256→256   0.301, 0.300, 0.300
+    measured: 128×192×192, 128×256×1024, conv 3×256→256   0.302, 0.301, 0.300
     one row: fmla and the weights, each used once         (16 + 8 w pairs)/64            = 0.375
     measured: 1×256×256                                   0.397
 
@@ -37,8 +37,9 @@ import tvm.script.ir_builder.tirx as T
 
 from millijoule.converters.ops import TensorType, tir
 from millijoule.targets.kernels import simd
-from millijoule.targets.kernels.epilogue import Step, apply
+from millijoule.targets.kernels.epilogue import Step
 from millijoule.targets.kernels.form import KernelForm, parallel_chunks
+from millijoule.targets.kernels.gemm.rows import View, Writer, copy_padded
 from millijoule.targets.kernels.gemm.tile import GemmShape, Tile, choose_tile, pack_weights
 from millijoule.targets.target import Isa
 
@@ -62,14 +63,14 @@ def gemm_f32(
     with tir.kernel(name, [x_type, packed, *extra], [result, *scratch]) as k:
         x, w = k.buffers[:2]
         y = k.buffers[2 + len(extra)]
-        source = _View(x, (shape.batch, shape.steps, shape.channels))
+        source = View(x, (shape.batch, shape.steps, shape.channels))
         if shape.padding:
-            target = _View(k.buffers[-1], padded)
-            _copy_padded(source, target, shape, isa)
+            target = View(k.buffers[-1], padded)
+            copy_padded(source, target, shape, isa)
             source = target
-        writer = _Writer(
-            _View(y, (shape.batch, shape.out_steps, shape.outputs)),
-            [_View(b, (shape.batch, shape.out_steps, shape.outputs)) for b in k.buffers[2:]],
+        writer = Writer(
+            View(y, (shape.batch, shape.out_steps, shape.outputs)),
+            [View(b, (shape.batch, shape.out_steps, shape.outputs)) for b in k.buffers[2:]],
             k.buffers[2 : 2 + len(extra)],
             steps,
         )
@@ -86,91 +87,15 @@ def gemm_f32(
     return KernelForm(k.func, scratch)
 
 
-class _View:
-    """A row-major buffer seen as [batch, step, column]."""
-
-    def __init__(self, buffer: Any, shape: tuple[int, int, int]) -> None:
-        self._buffer, self._shape = buffer, shape
-        self._extents = [int(d) for d in buffer.shape]
-
-    def index(self, b: Any, t: Any, column: Any) -> list[Any]:
-        """Buffer index of one element; the last dimension is the column when ranks differ."""
-        if tuple(self._extents) == self._shape:
-            return [b, t, column]
-        row, index = b * self._shape[1] + t, [column]
-        for extent in reversed(self._extents[:-1]):
-            index.insert(0, row % extent)
-            row = row // extent
-        return index
-
-    def load(self, b: Any, t: Any, column: Any, lanes: int) -> Any:
-        """``lanes`` columns from ``column``."""
-        *outer, inner = self.index(b, t, column)
-        return simd.load(self._buffer, outer, inner, lanes)
-
-    def save(self, b: Any, t: Any, column: Any, lanes: int, value: Any) -> None:
-        """Store ``lanes`` columns from ``column``."""
-        *outer, inner = self.index(b, t, column)
-        simd.save(self._buffer, outer, inner, lanes, value)
-
-
-class _Writer:
-    """Applies the epilogue and stores."""
-
-    def __init__(
-        self, y: _View, full: Sequence[_View], raw: Sequence[Any], steps: Sequence[Step]
-    ) -> None:
-        self._y, self._full, self._raw, self._steps = y, full, raw, steps
-
-    def write(self, b: Any, t: Any, column: Any, lanes: int, value: Any) -> None:
-        """Finish ``lanes`` results from ``column`` of row (b, t)."""
-
-        def operand(step: Step) -> Any:
-            assert step.operand is not None
-            raw = self._raw[step.operand]
-            zero = [0] * (len(raw.shape) - 1)
-            if step.spread == "full":
-                return self._full[step.operand].load(b, t, column, lanes)
-            if step.spread == "column":
-                return simd.load(raw, zero, column, lanes)
-            return simd.splat(raw[tuple([*zero, 0][: len(raw.shape)])], lanes)
-
-        self._y.save(b, t, column, lanes, apply(self._steps, value, lanes, operand))
-
-
-def _copy_padded(source: _View, destination: _View, shape: GemmShape, isa: Isa) -> None:
-    """Copy x between two borders of zero steps."""
-    with T.serial(0, shape.batch) as b:
-
-        def border(t: Any) -> None:
-            simd.for_blocks(
-                shape.channels,
-                isa.lanes,
-                lambda c, lanes: destination.save(b, t, c, lanes, simd.zeros(lanes)),
-            )
-
-        with T.serial(0, shape.padding) as p:
-            border(p)
-            border(p + shape.steps + shape.padding)
-        with T.serial(0, shape.steps) as t:
-            simd.for_blocks(
-                shape.channels,
-                isa.lanes,
-                lambda c, lanes: destination.save(
-                    b, t + shape.padding, c, lanes, source.load(b, t, c, lanes)
-                ),
-            )
-
-
 def _lane(values: Any, index: int, lanes: int) -> Any:
     """Element ``index`` of a vector; on NEON it becomes an operand of the multiply-add itself."""
     return values if lanes == 1 else T.Shuffle([values], [index])
 
 
 def _column_block(
-    x: _View,
+    x: View,
     w: Any,
-    writer: _Writer,
+    writer: Writer,
     shape: GemmShape,
     tile: Tile,
     block: Any,
