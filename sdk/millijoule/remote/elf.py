@@ -35,6 +35,6 @@ def code_bytes(data: bytes) -> int:
             bits = struct.unpack_from(flags, data, header + flags_at)[0]
             if bits & _ALLOC and bits & _EXECUTABLE:
                 total += struct.unpack_from(size, data, header + size_at)[0]
-    except (IndexError, KeyError, struct.error):
+    except (IndexError, KeyError, OverflowError, struct.error):
         raise BundleError("the program is a damaged ELF file; rebuild the bundle") from None
     return total
