@@ -4,9 +4,9 @@
     python benchmarks/arm_instructions.py [--core cortex-a72] [--check] [--json FILE]
 
 Each case is a model of one layer, built for the core, run in QEMU and counted by a plugin: exact,
-and the same on every run. The floor is what no NEON code of fused multiply-adds can beat, one ``fmla``
-for four multiply-adds. The count of a layer is all that its kernel executes: loads, loops, bias and
-stores of the results. Instructions are not cycles: they say how lean the code is, not how fast.
+and the same on every run. The floor is what no NEON code of fused multiply-adds can beat, an
+``fmla`` for four multiply-adds. The count of a layer is all that its kernel executes: loads, loops,
+bias, stores of the results. Instructions are not cycles: they do not tell time.
 
 Exit codes: 0, 1 if ``--check`` is given and a layer takes more than 1.5 times the floor.
 """
