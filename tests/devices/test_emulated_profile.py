@@ -1,4 +1,4 @@
-"""``mj profile --device``: exact counts, the same twice, and nothing that an emulator cannot know."""
+"""``mj profile --device``: exact counts, the same twice, and nothing an emulator cannot know."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_a_bundle_of_this_machine_on_a_device(
 
 @pytest.mark.usefixtures("nothing_installed")
 def test_missing_packages_come_with_one_command(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(DeviceError, match="apt-get install --no-install-recommends .*newlib"):
+    with pytest.raises(DeviceError, match=r"apt-get install --no-install-recommends .*newlib"):
         get_device("qemu:cortex-m4").require()
     assert main(["devices", "--json", "-"]) == 0
     listed = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
