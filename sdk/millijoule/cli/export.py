@@ -18,6 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", metavar="DIR", help="folder to write (default: the bundle's name)"
     )
+    parser.add_argument(
+        "--weights",
+        choices=("asm", "c"),
+        default="asm",
+        help="include weights.bin by the assembler, or as an array in C (default: asm)",
+    )
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
@@ -27,7 +33,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     out = arguments.out or Path(arguments.bundle).stem
     with Bundle.open(arguments.bundle) as bundle:
         manifest = bundle.manifest
-        folder = export_package(bundle, out)
+        folder = export_package(bundle, out, arguments.weights)
     files = sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     )

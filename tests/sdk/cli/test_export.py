@@ -98,6 +98,10 @@ def test_project_of_a_user(
     if emit == "c":
         program = build_project(package, tmp_path / "here")
         assert subprocess.run([program], check=False).returncode == 0
+        assert main(["export", str(bundle), "-o", str(package), "--weights", "c", "--quiet"]) == 0
+        assert [p.name for p in (package / "weights").iterdir()] == ["weights.c"]
+        program = build_project(package, tmp_path / "array")
+        assert subprocess.run([program], check=False).returncode == 0
 
 
 def bare_metal(out: Path, **changes: object) -> Path:
