@@ -16,6 +16,7 @@
 #define SYST_CVR REGISTER(0xE000E018u)
 #define DWT_CTRL REGISTER(0xE0001000u)
 #define DWT_CYCCNT REGISTER(0xE0001004u)
+#define DWT_LAR REGISTER(0xE0001FB0u)
 #define DEMCR REGISTER(0xE000EDFCu)
 
 #define SYSTICK_MASK 0xFFFFFFu
@@ -25,6 +26,7 @@ static uint32_t last_tick, ticks;
 
 static int start_cycles(void) {
   DEMCR |= 1u << 24; /* trace on */
+  DWT_LAR = 0xC5ACCE55u; /* a Cortex-M7 locks these registers against the program */
   DWT_CYCCNT = 0;
   DWT_CTRL |= 1u;
   return DWT_CYCCNT != DWT_CYCCNT; /* two reads: it runs if they differ */

@@ -120,7 +120,7 @@ int main(void) {
       mj_init(&model, &mj_model, mj_weights, MJ_MODEL_WEIGHTS_BYTES, arena, sizeof arena);
   if (status != MJ_OK) fail("mj_init", mj_status_string(status));
   int wrong = 0;
-  for (uint32_t round = 0; ROUNDS == 0u || round < ROUNDS; round++) {
+  for (uint32_t round = 0; ROUNDS == 0u || round != ROUNDS; round++) {
     const uint32_t best = listen();
     report(best);
     wrong |= *microphone_keyword != '\0' && strcmp(labels[best], microphone_keyword) != 0;

@@ -85,10 +85,12 @@ def test_profiling_code_is_left_out_without_hooks(variant: str, tmp_path: Path) 
     assert sizes[1] < sizes[0]
 
 
-def test_header_is_valid_cpp(tmp_path: Path) -> None:
+def test_headers_are_valid_cpp(tmp_path: Path) -> None:
     unit = tmp_path / "unit.cpp"
-    unit.write_text('#include "millijoule.h"\n#include "mj_backend.h"\n')
+    names = ("millijoule.h", "mj_backend.h", "mj_logmel.h", "mj_board.h", "semihosting.h")
+    unit.write_text("".join(f'#include "{name}"\n' for name in names))
     run(
         *("cc", "-x", "c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"),
-        *("-I", RUNTIME / "include", unit),
+        *(f"-I{RUNTIME / folder}" for folder in ("include", "audio", "boards")),
+        unit,
     )

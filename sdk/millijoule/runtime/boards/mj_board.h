@@ -8,10 +8,14 @@
 
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Write a string. */
 void mj_board_puts(const char *text);
 /* End the program; never returns. 0 is success. */
-_Noreturn void mj_board_exit(int code);
+__attribute__((noreturn)) void mj_board_exit(int code);
 
 /* Bytes of stack in use at the deepest point since reset or since mj_board_stack_paint. */
 size_t mj_board_stack_peak(void);
@@ -20,4 +24,7 @@ size_t mj_board_stack_size(void);
 /* Forget the deepest point so far. */
 void mj_board_stack_paint(void);
 
+#ifdef __cplusplus
+}
+#endif
 #endif

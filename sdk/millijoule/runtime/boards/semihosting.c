@@ -72,11 +72,11 @@ int mj_semi_command_line(char *text, size_t bytes) {
   return call(SYS_GET_CMDLINE, block);
 }
 
-_Noreturn void mj_semi_exit(int code) {
+void mj_semi_exit(int code) {
   const uint32_t block[2] = {APPLICATION_EXIT, (uint32_t)code};
   for (;;) (void)call(SYS_EXIT_EXTENDED, block);
 }
 
 void mj_board_puts(const char *text) { mj_semi_write0(text); }
 
-_Noreturn void mj_board_exit(int code) { mj_semi_exit(code); }
+void mj_board_exit(int code) { mj_semi_exit(code); }

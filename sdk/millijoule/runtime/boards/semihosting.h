@@ -8,6 +8,10 @@
 
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Modes of mj_semi_open, as fopen's "rb", "wb", "ab". */
 enum { MJ_SEMI_READ = 1, MJ_SEMI_WRITE = 5, MJ_SEMI_APPEND = 9 };
 
@@ -26,6 +30,9 @@ long mj_semi_length(int handle);
 /* The command line into `text`, zero-terminated; 0, or -1 if it does not fit. */
 int mj_semi_command_line(char *text, size_t bytes);
 /* End the emulation with an exit code. */
-_Noreturn void mj_semi_exit(int code);
+__attribute__((noreturn)) void mj_semi_exit(int code);
 
+#ifdef __cplusplus
+}
+#endif
 #endif
