@@ -3,8 +3,9 @@
     python examples/demo.py [--out FOLDER]
 
 Builds `kws-digits` for this machine, verifies it, runs it on recordings of a real person, streams
-one of them frame by frame, profiles a step and writes an HTML report. Every command is printed, so
-that you can run it yourself.
+one of them frame by frame, profiles a step and writes an HTML report. Then the same model for a
+Cortex-M4, in 8-bit integers, on an emulated one. Every command is printed, so that you can run it
+yourself.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ import numpy as np
 import millijoule as mj
 from millijoule.converters.source import zoo_entries
 from millijoule.inputs import read_inputs
+from millijoule.remote import get_device
+from millijoule.remote.packages import apt_line
 
-MODEL = "kws-digits"
+MODEL, DEVICE = "kws-digits", "qemu:cortex-m4"
 SHOW_EVERY = 10  # frames
 
 
@@ -52,6 +55,18 @@ def stream(bundle: Path, recording: Path) -> None:
         print(f"  {10 * (t + 1):5d} ms  {labels[best]:<8} {bar} {chances[best]:.0%}")
 
 
+def microcontroller(bundle: Path, report: Path) -> None:
+    """Build for a Cortex-M4, check it there, and count its instructions."""
+    device = get_device(DEVICE)
+    if missing := device.missing():
+        print(f"\n*** Left out: {DEVICE} needs {', '.join(missing)}; as root: {apt_line(missing)}")
+        return
+    target = device.targets[0]
+    command("build", MODEL, "--target", target, "--dtype", "int8", "--streaming", "-o", bundle)
+    command("verify", bundle, "--device", DEVICE)
+    command("profile", bundle, "--device", DEVICE, "--html", report)
+
+
 def run() -> None:
     """The demo, start to end."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -69,7 +84,10 @@ def run() -> None:
         command("run", whole, "--inputs", recording)
     stream(step, recordings[0])
     command("profile", step, "--html", report, "--json", out / "profile.json")
-    print(f"\nThe report is {report}; open it in a browser.")
+    on_device = out / "report-cortex-m4.html"
+    microcontroller(out / "kws-m4.mjb", on_device)
+    made = [str(path) for path in (report, on_device) if path.exists()]
+    print(f"\nReports to open in a browser: {', '.join(made)}.")
 
 
 if __name__ == "__main__":
