@@ -66,6 +66,7 @@ def relu(x: Vector, lanes: int) -> Vector:
     return T.max(x, simd.zeros(lanes))
 
 
+ASTYPE = "relax.astype"
 UNARY: dict[str, Callable[[Vector, int], Vector]] = {
     "relax.erf": erf,
     "relax.nn.gelu": gelu,
@@ -86,13 +87,15 @@ class Step:
     """One fused operator. ``operand``: index of the other operand, None for a unary one.
 
     ``swapped``: the accumulator is the right-hand side. ``spread`` says how the operand maps onto
-    the output: "scalar", "column" (one value per output column) or "full" (same shape).
+    the output: "scalar", "column" (one value per output column) or "full" (same shape). ``dtype``:
+    of the result of ``relax.astype``.
     """
 
     op: str
     operand: int | None = None
     spread: str = "full"
     swapped: bool = False
+    dtype: str = ""
 
 
 def apply(
@@ -103,7 +106,9 @@ def apply(
 ) -> Vector:
     """Run ``steps`` on one vector; ``operand(step)`` loads the matching lanes of its operand."""
     for step in steps:
-        if step.operand is None:
+        if step.op == ASTYPE:
+            value = simd.convert(value, step.dtype, lanes)
+        elif step.operand is None:
             value = UNARY[step.op](value, lanes)
         else:
             other = operand(step)

@@ -18,11 +18,15 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from millijoule.converters.importer import tensor_type
 from millijoule.converters.ops import TensorType
-from millijoule.targets.kernels.epilogue import BINARY, UNARY, Step
+from millijoule.targets.kernels.epilogue import ASTYPE, BINARY, UNARY, Step
 from millijoule.targets.kernels.gemm import GemmShape, choose_tile, gemm_f32, pack_weights
+from millijoule.targets.kernels.gemm_s8 import gemm_s8, unit_of
 from millijoule.targets.passes.match import constant, op_name
 from millijoule.targets.passes.meta import KernelMeta, call_kernel
 from millijoule.targets.target import Isa
+
+# dtypes of weights, input and result
+_PRODUCTS = {("float32", "float32", "float32"), ("int8", "int8", "int32")}
 
 
 @dataclass
@@ -56,13 +60,13 @@ def lower_dense(isa: Isa, layers: Mapping[str, str]) -> tvm.transform.Pass:
 def _match_root(
     var: relax.Var, call: relax.Expr, bound: dict[relax.Var, relax.Expr], layer: str
 ) -> _Chain | None:
-    """The start of a chain, if ``call`` is a product that `gemm_f32` computes."""
+    """The start of a chain, if ``call`` is a product that `gemm_f32` or `gemm_s8` computes."""
     name = op_name(call)
     if name not in ("relax.matmul", "relax.nn.conv1d"):
         return None
     w = constant(call.args[1], bound.get)
     x = call.args[0]
-    if w is None or w.dtype != np.float32 or str(x.ty.dtype) != "float32":
+    if w is None or (str(w.dtype), str(x.ty.dtype), str(var.ty.dtype)) not in _PRODUCTS:
         return None
     dims = [int(d) for d in x.ty.shape]
     if name == "relax.matmul":
@@ -99,11 +103,16 @@ def _spread(operand: relax.Expr, result: TensorType) -> str | None:
 def _extend(chain: _Chain, var: relax.Var, call: relax.Expr) -> bool:
     """Take ``call`` into the chain if the epilogue can do it."""
     name, result = op_name(call), tensor_type(chain.last)
-    if not isinstance(var.ty, relax.TensorType) or tensor_type(var) != result:
+    if not isinstance(var.ty, relax.TensorType) or tensor_type(var).shape != result.shape:
         return False
-    if name in UNARY:
+    types = result.dtype, tensor_type(var).dtype
+    if name == ASTYPE and types == ("int32", "float32"):
+        chain.steps.append(Step(name, dtype="float32"))
+    elif types[0] != types[1]:
+        return False
+    elif name in UNARY and result.dtype == "float32":
         chain.steps.append(Step(name))
-    elif name in BINARY:
+    elif name in BINARY and (result.dtype, name) != ("int32", "relax.divide"):
         swapped = call.args[1].same_as(chain.last)
         other = call.args[0] if swapped else call.args[1]
         spread = _spread(other, result)
@@ -174,13 +183,18 @@ class _Lowering(PyExprMutator):
         self.set_var_remap(binding.var, new)
 
     def _emit(self, chain: _Chain, result: TensorType, ty: relax.TensorType) -> relax.Expr:
-        packed = pack_weights(chain.weights, choose_tile(chain.shape, self._isa))
+        integer = chain.weights.dtype == np.int8
+        packed = (
+            unit_of(self._isa).pack(chain.weights)
+            if integer
+            else pack_weights(chain.weights, choose_tile(chain.shape, self._isa))
+        )
         x = self.visit_expr(chain.x)
         operands = [self.visit_expr(o) for o in chain.operands]
-        form = gemm_f32(
+        form = (gemm_s8 if integer else gemm_f32)(
             chain.shape,
             tensor_type(x),
-            TensorType(packed.shape, "float32"),
+            TensorType(packed.shape, str(packed.dtype)),
             [tensor_type(o) for o in operands],
             result,
             chain.steps,

@@ -222,9 +222,10 @@ def _recurrence_fixed(
 ) -> None:
     """The same with sums of 64 bits, rounded and shifted per column."""
     right, b_in = system
+    lanes = 1 if isa.name == "mve" else isa.lanes  # MVE has no lanes of 64 bits, its core SMLAL
 
     def columns(start: Any, width: int) -> None:
-        acc = simd.Accumulators(1, width, isa.lanes, "int64")
+        acc = simd.Accumulators(1, width, lanes, "int64")
 
         def half(_: int, vec: tuple[int, int]) -> Any:
             one = simd.splat(T.int64(1), vec[1])
@@ -238,10 +239,10 @@ def _recurrence_fixed(
                 a = simd.convert(simd.load(a_t, [j], start + vec[0], vec[1]), "int64", vec[1])
                 acc.set(0, vec, acc.get(0, vec) + a * simd.splat(memory, vec[1]))
         for vec in acc.vectors:
-            column, lanes = start + vec[0], vec[1]
-            shift = simd.convert(simd.load(right, [], column, lanes), "int64", lanes)
-            carried = simd.convert(T.shift_right(acc.get(0, vec), shift), "int32", lanes)
-            drive = simd.splat(T.cast(u, "int32"), lanes) * simd.load(b_in, [], column, lanes)
-            put(column, lanes, carried + drive)
+            column, size = start + vec[0], vec[1]
+            shift = simd.convert(simd.load(right, [], column, size), "int64", size)
+            carried = simd.convert(T.shift_right(acc.get(0, vec), shift), "int32", size)
+            drive = simd.splat(T.cast(u, "int32"), size) * simd.load(b_in, [], column, size)
+            put(column, size, carried + drive)
 
-    simd.for_blocks(order, isa.lanes * (2 if isa.lanes > 1 else 3), columns)
+    simd.for_blocks(order, lanes * (2 if lanes > 1 else 3), columns)

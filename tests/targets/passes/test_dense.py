@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import tvm
 from torch import Tensor, nn
 from torch.nn import functional as F
+from tvm import relax
 
+from fixtures.gemm_s8 import gemm_s8_reference
 from fixtures.programs import check_built, plan_of
+from millijoule.targets.passes.dense import lower_dense
+from millijoule.targets.target import SSE2
 
 
 class Net(nn.Module):
@@ -114,3 +120,33 @@ def test_layers_are_named_and_counted() -> None:
     assert call.meta.layer == "a"
     assert call.meta.multiplies == products + elements
     assert call.meta.adds == products + 3 * elements  # bias, − 0.25, residual
+
+
+def test_int8_products_take_the_conversion_with_them() -> None:
+    """int8 × int8 → int32 → float32 · scale + bias is one kernel; a lone product gives int32."""
+    rng = np.random.default_rng(0)
+    w = rng.integers(-127, 128, (8, 5)).astype(np.int8)
+    taps = rng.integers(-127, 128, (4, 8, 3)).astype(np.int8)  # OIW
+    scale, bias = rng.standard_normal((2, 5)).astype(np.float32)
+    x = rng.integers(-127, 128, (1, 6, 8)).astype(np.int8)
+    builder = relax.BlockBuilder()
+    operand = relax.Var("x", relax.TensorType(x.shape, "int8"))
+    with builder.function("main", [operand]):
+        product = builder.emit(relax.op.matmul(operand, relax.const(w), out_dtype="int32"))
+        real = builder.emit(relax.op.astype(product, "float32"))
+        scaled = builder.emit(relax.op.multiply(real, relax.const(scale)))
+        linear = builder.emit(relax.op.add(scaled, relax.const(bias)))
+        conv = builder.emit(
+            relax.op.nn.conv1d(
+                operand, relax.const(taps), padding=1, data_layout="NWC", out_dtype="int32"
+            )
+        )
+        builder.emit_func_output(relax.Tuple([linear, conv]))
+    module = lower_dense(SSE2, {})(builder.get())
+    assert len(module.functions) == 3  # main, and one kernel for each
+    machine = relax.VirtualMachine(tvm.compile(module, target="llvm"), tvm.cpu())
+    got_linear, got_conv = machine["main"](tvm.runtime.tensor(x))
+    exact = x.astype(np.int32) @ w.astype(np.int32)
+    np.testing.assert_allclose(got_linear.numpy(), exact * scale + bias, rtol=1e-6, atol=1e-3)
+    expected = gemm_s8_reference(x, taps.transpose(2, 1, 0), padding=1)
+    np.testing.assert_array_equal(got_conv.numpy(), expected)
