@@ -80,11 +80,18 @@ class Target:
         return tvm.target.Target(options)
 
     def features(self) -> tuple[str, ...]:
-        """LLVM's names of the instruction sets that programs may use, tuning hints left out."""
+        """LLVM's names of the instruction sets that programs may use, tuning hints left out.
+
+        Of ARM Linux those that a device can be asked for: LLVM mixes the others with hints on how
+        to schedule for a core, and with what only an operating system uses.
+        """
         from tvm.target import codegen
 
-        names = (str(name) for name in codegen.llvm_get_cpu_features(self.tvm()))
-        return tuple(sorted(n for n in names if not n.startswith(("fast-", "slow-", "false-"))))
+        names = sorted(str(name) for name in codegen.llvm_get_cpu_features(self.tvm()))
+        arch = cpu.architecture_of(self.triple)
+        if arch in ("aarch64", "armv7"):
+            return tuple(n for n in names if n in cpu.known_features(arch))
+        return tuple(n for n in names if not n.startswith(("fast-", "slow-", "false-")))
 
 
 _LINUX_X86 = "x86_64-linux-gnu"
@@ -177,7 +184,7 @@ def _host() -> Target:
     name = codegen.llvm_get_system_cpu()
     arch = system.split("-")[0]
     if arch == "aarch64":
-        isa = NEON
+        isa = NEON_DOT if "asimddp" in cpu.features() else NEON
     else:
         present = cpu.features()  # what the operating system enabled, not just the silicon
         isa = AVX512 if "avx512vl" in present else AVX2 if "avx2" in present else SSE2

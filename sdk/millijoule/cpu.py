@@ -13,6 +13,7 @@ __all__ = [
     "architecture_of",
     "available_cpus",
     "features",
+    "known_features",
     "missing_features",
     "same_architecture",
 ]
@@ -149,6 +150,11 @@ def _cpuinfo_features() -> frozenset[str]:
     except OSError:  # not Linux: nothing is known, which the empty set says
         pass
     return frozenset()
+
+
+def known_features(arch: str) -> frozenset[str]:
+    """LLVM's names of the features whose absence `missing_features` can tell on ``arch``."""
+    return frozenset(_KERNEL_NAMES.get(arch, ()))
 
 
 def missing_features(needed: Iterable[str], cpu: str = "") -> list[str]:
