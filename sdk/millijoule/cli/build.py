@@ -7,6 +7,7 @@ import os
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -93,6 +94,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             f" {len(manifest.kernels)} kernels, arena {manifest.arena.bytes:,} bytes,"
             f" file {size:,} bytes"
         )
+        _say_calibration(console, manifest.quantization)
         if manifest.firmware is not None:
             flash, ram = manifest.firmware.flash, manifest.firmware.ram
             console.text(
@@ -101,6 +103,15 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             )
         console.json({"path": str(out), "bytes": size, "manifest": manifest.to_json()})
     return 0
+
+
+def _say_calibration(console: Console, record: dict[str, Any] | None) -> None:
+    """What int8 scales were chosen with, and how far the decisions are from those of float."""
+    if record is None:
+        return
+    calibration, agreement = record["calibration"], record["accuracy"].get("agreement")
+    same = "" if agreement is None else f"; {agreement:.0%} of decisions as in float"
+    console.text(f"int8: {calibration['samples']} samples, {calibration['source']}{same}")
 
 
 def _calibration(path: str) -> dict[str, np.ndarray]:

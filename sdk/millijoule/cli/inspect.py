@@ -17,6 +17,7 @@ from ..bundle import (
     Streaming,
     TensorSpec,
 )
+from ..report.accuracy import accuracy_table, quantized_layers
 from .console import Console
 from .options import add_bundle
 
@@ -37,6 +38,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     _print_summary(console, manifest)
     _print_tensors(console, manifest)
     _print_kernels(console, manifest.kernels)
+    if manifest.quantization is not None:
+        _print_quantization(console, manifest.quantization)
     console.text()
     console.table(
         ("file", "bytes", "sha256"),
@@ -44,6 +47,14 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     )
     console.json({**manifest.to_json(), "totals": totals(manifest.kernels)})
     return 0
+
+
+def _print_quantization(console: Console, record: dict[str, Any]) -> None:
+    """Int8 against float, and what became of the layers."""
+    for table in (accuracy_table(record), quantized_layers(record)):
+        console.text()
+        console.text(table.title)
+        console.table(table.columns, table.rows)
 
 
 def totals(kernels: Iterable[Kernel]) -> dict[str, int]:
@@ -79,7 +90,6 @@ def _print_summary(console: Console, manifest: Manifest) -> None:
             f" workspace, 2 × {arena.state_bytes:,} states",
         ),
         *_firmware(manifest.firmware),
-        ("quantization", manifest.quantization and manifest.quantization["scheme"]),
         ("streaming", streaming and f"delay {streaming.delay} steps, {_limit(streaming)}"),
         ("tolerance", _compact(manifest.tolerance)),
         ("toolchain", _compact(manifest.toolchain)),

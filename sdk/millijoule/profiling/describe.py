@@ -19,4 +19,5 @@ def describe(manifest: Manifest) -> dict[str, Any]:
         "target": plain["target"],
         "toolchain": plain["toolchain"],
         "files": plain["files"],
+        "quantization": plain["quantization"],
     }

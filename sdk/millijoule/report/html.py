@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import UsageError
 from ..version import __version__
 from . import instructions
+from .accuracy import accuracy_table, quantized_layers
 from .charts import Histogram, histogram, line
 from .format import digits, figure, percent, quantity, spread
 from .table import Table, compare_table
@@ -57,6 +58,11 @@ def render(profiles: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> 
     return text.strip() + "\n"
 
 
+def _quantization(record: Mapping[str, Any] | None) -> list[Table]:
+    """Int8 against float, and the layers; nothing for a float program."""
+    return [accuracy_table(record), quantized_layers(record)] if record else []
+
+
 def _page(profile: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What the template needs beyond the profile itself."""
     counts = profile.get("instructions")
@@ -70,6 +76,7 @@ def _page(profile: Mapping[str, Any], name: str) -> dict[str, Any]:
         "instruction_rows": instructions.summary_rows(counts) if counts else [],
         "instruction_layers": instructions.bars(counts["layers"], MAX_ROWS) if counts else [],
         "instruction_ops": instructions.bars(counts["ops"], MAX_ROWS) if counts else [],
+        "quantization": _quantization(profile["bundle"].get("quantization")),
         "sustained": line([w["t_s"] for w in windows], [w["median_ms"] for w in windows])
         if len(windows) > 1
         else None,
