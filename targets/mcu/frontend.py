@@ -74,7 +74,7 @@ extern const mj_logmel_tables mj_frontend;
 
 def _tables(features: LogMel) -> str:
     bands = features.bands
-    window = np.append(features.hann, np.zeros(features.window % 2)) / _SAMPLE_SCALE
+    window = features.hann / _SAMPLE_SCALE
     angle = 2 * np.pi * np.arange(3 * features.fft // 4) / features.fft
     roots = np.stack([np.cos(angle), -np.sin(angle)], axis=1).ravel()
     return f"""/* Generated: see frontend.h. */

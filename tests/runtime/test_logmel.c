@@ -3,6 +3,10 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#ifndef MJ_NO_THREADS
+#include <pthread.h>
+#include <sched.h>
+#endif
 
 #include "check.h"
 #include "mj_logmel.h"
@@ -134,7 +138,48 @@ static void test_ring(void) {
   expect_frame(&tables, x, features);
 }
 
+#ifdef MJ_NO_THREADS
+
+static void test_two_threads(void) {}
+
+#else
+
+enum { SOUND = 20000 };
+static int16_t sound[SOUND];
+
+static void *microphone(void *user) {
+  mj_logmel *logmel = user;
+  for (size_t sent = 0, block = 1; sent < SOUND; block = block % 37 + 1) {
+    sent += mj_logmel_push(logmel, sound + sent, block < SOUND - sent ? block : SOUND - sent);
+  }
+  return NULL;
+}
+
+/* A writer and a reader without a lock: every frame is the one of its samples. The thread sanitizer sees
+ * what a lucky schedule hides. */
+static void test_two_threads(void) {
+  const mj_logmel_tables tables = made(29, 13, 32);
+  mj_logmel logmel;
+  pthread_t writer;
+  float features[MELS];
+  for (int n = 0; n < SOUND; n++) sound[n] = noise();
+  CHECK(mj_logmel_init(&logmel, &tables, ring, 32, work) == 0);
+  CHECK(pthread_create(&writer, NULL, microphone, &logmel) == 0);
+  for (int frames = 0; frames < 1 + (SOUND - 29) / 13;) {
+    if (!mj_logmel_frame(&logmel, features)) {
+      sched_yield();
+      continue;
+    }
+    expect_frame(&tables, sound + 13 * frames, features);
+    frames++;
+  }
+  pthread_join(writer, NULL);
+}
+
+#endif
+
 int main(void) {
+  test_two_threads();
   test_numbers();
   test_levels();
   test_ring();

@@ -15,6 +15,8 @@ OTHERS = {
     "8 kHz": LogMel(sample_rate=8_000, n_mels=20, fft=256, high_hz=3_800.0, window_ms=20.0),
     "odd lengths": LogMel(window_ms=20.0625, shift_ms=7.0625, fft=1024, n_mels=64, std=2.0),
     "no pre-emphasis": LogMel(preemphasis=0.0, mean=-3.0, std=4.0, floor=1e-4),
+    "shortest transform": LogMel(8_000, 3, 1.5, 1.0, fft=16, low_hz=200.0, high_hz=4_000.0),
+    "longest transform": LogMel(fft=8_192, n_mels=80),
     "widest": LogMel(low_hz=0.0, high_hz=8_000.0, n_mels=32),
 }
 

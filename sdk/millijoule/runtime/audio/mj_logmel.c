@@ -116,18 +116,22 @@ static void powers(complex_float *z, uint32_t n, const complex_float *roots) {
 /* Pre-emphasis and window, written in bit-reversed order. */
 static void load(const mj_logmel *logmel, uint32_t from, complex_float *z, uint32_t n) {
   const mj_logmel_tables *tables = logmel->tables;
-  const uint32_t pairs = (tables->window + 1u) / 2u;
+  const int16_t *ring = logmel->ring;
+  const float *h = tables->hann, factor = -tables->preemphasis;
+  const uint32_t mask = logmel->mask, window = tables->window, pairs = window / 2u;
   uint32_t reversed = 0;
-  float before = logmel->ring[from & logmel->mask];
+  float before = ring[from & mask];
   memset(z, 0, n * sizeof *z);
-  for (uint32_t i = 0; i < pairs; i++) {
-    const float even = logmel->ring[(from + 2u * i) & logmel->mask];
-    const float odd = logmel->ring[(from + 2u * i + 1u) & logmel->mask];
-    z[reversed].re = multiply_add(-tables->preemphasis, before, even) * tables->hann[2u * i];
-    z[reversed].im = multiply_add(-tables->preemphasis, even, odd) * tables->hann[2u * i + 1u];
+  for (uint32_t i = 0; i < pairs; i++, h += 2) {
+    const float even = ring[(from + 2u * i) & mask], odd = ring[(from + 2u * i + 1u) & mask];
+    z[reversed].re = multiply_add(factor, before, even) * h[0];
+    z[reversed].im = multiply_add(factor, even, odd) * h[1];
     before = odd;
     /* Adding 1 flips the trailing ones and the zero above them; reversed, those are leading bits. */
     reversed ^= n - (n >> (1u + (uint32_t)__builtin_ctz(i + 1u)));
+  }
+  if (window % 2u != 0) {
+    z[reversed].re = multiply_add(factor, before, ring[(from + window - 1u) & mask]) * h[0];
   }
 }
 
@@ -174,7 +178,7 @@ int mj_logmel_frame(mj_logmel *logmel, float *features) {
   for (uint32_t band = 0; band < tables->n_mels; band++) {
     const float energy = band_energy(tables, band, z);
     const float audible = energy > tables->floor ? energy : tables->floor;
-    features[band] = natural_log(audible) * tables->scale + tables->offset;
+    features[band] = multiply_add(natural_log(audible), tables->scale, tables->offset);
   }
   return 1;
 }

@@ -29,7 +29,7 @@ typedef struct {
   uint16_t n_mels;
   float preemphasis, floor;
   float scale, offset;    /* feature = ln(energy) * scale + offset */
-  const float *hann;      /* window rounded up to an even count; / 65536 for 16-bit samples */
+  const float *hann;      /* [window], / 65536 for 16-bit samples and the halves of the transform */
   const float *roots;     /* cos and -sin of 2 pi k / fft, k = 0 to 3/4 fft - 1, in pairs */
   const uint16_t *first;  /* [n_mels] first bin of every band */
   const uint16_t *start;  /* [n_mels + 1] where its weights begin */
