@@ -14,6 +14,7 @@ from .devices import Device, emulator_version
 __all__ = ["Counters", "Counts", "plugin_library", "plugin_option"]
 
 _SOURCE = Path(__file__).parent / "plugin" / "mj_count.c"
+_LIBRARY = "mj_count.so"
 _LAYOUT = 1
 _HEAD = 4  # numbers before the kernels' own: layout, runs, instructions, lost ticks
 
@@ -50,14 +51,14 @@ def plugin_library(device: Device) -> Path:
         # QEMU itself brings the functions of its plugin interface
         cc.run([*flags, str(_SOURCE), "-o", str(out)])
 
-    return cached("mj_count.so", [_SOURCE], f"{toolchain.version(cc)} {cc} {api}", make)
+    return cached(_LIBRARY, [_SOURCE], f"{toolchain.version(cc)} {cc} {api}", make)
 
 
-def plugin_option(device: Device, library: Path, counters: Counters) -> str:
-    """The value of QEMU's option ``-plugin``."""
+def plugin_option(device: Device, counters: Counters) -> str:
+    """The value of QEMU's option ``-plugin``, with the plugin in the working directory."""
     begin, tick, end = _MARKERS[device.emulator]
     names = f"counts={counters.path.name},kernels={counters.kernels}"
-    return f"{library},{names},begin={begin},tick={tick},end={end}"
+    return f"./{_LIBRARY},{names},begin={begin},tick={tick},end={end}"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import tempfile
 import weakref
@@ -95,8 +96,8 @@ class EmulatedProgram:
             self._counters = None
             if counting:
                 self._counters = Counters(folder / "counts", len(manifest.kernels))
-                library = plugin_library(device)
-                head += ["-plugin", plugin_option(device, library, self._counters)]
+                shutil.copy(plugin_library(device), folder)
+                head += ["-plugin", plugin_option(device, self._counters)]
             self._channel = Channel(device.name, [*head, *tail], folder, timeout)
         except BaseException:
             scratch.cleanup()

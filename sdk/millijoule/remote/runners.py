@@ -24,7 +24,8 @@ def prepare(bundle: Bundle, device: Device, folder: Path) -> list[str]:
     """Put the program of ``bundle`` and its runner into ``folder``, ready to start.
 
     Returns:
-        The end of the emulator's command line.
+        The end of the emulator's command line. Its working directory is ``folder``, because QEMU's
+        options cannot hold a path with a comma.
 
     Raises:
         DeviceError: a compiler is missing or failed, or the model does not fit the board.
@@ -54,9 +55,8 @@ def _linux(bundle: Bundle, device: Device, folder: Path) -> list[str]:
 
     conditions = f"{toolchain.version(cc)} {cc}"
     shutil.copy(cached("runner", [*sources, *headers], conditions, make), folder / "runner")
-    environment = f"LD_LIBRARY_PATH={folder},LD_BIND_NOW=1"  # no symbol look-ups while counting
-    sysroot = ["-L", device.sysroot] if device.sysroot else []
-    return [*sysroot, "-E", environment, str(folder / "runner")]
+    environment = "LD_LIBRARY_PATH=.,LD_BIND_NOW=1"  # no symbol look-ups while counting
+    return ["-L", device.sysroot, "-E", environment, "./runner"]
 
 
 def _bare_metal(bundle: Bundle, device: Device, folder: Path) -> list[str]:
@@ -73,7 +73,7 @@ def _bare_metal(bundle: Bundle, device: Device, folder: Path) -> list[str]:
         raise DeviceError(f"[device] the model does not fit {device.machine}: {reason}")
     semihosting = ["-semihosting-config", "enable=on,target=native"]
     quiet = ["-nographic", "-monitor", "none", "-serial", "none"]
-    return ["-M", device.machine, *quiet, *semihosting, "-kernel", str(image)]
+    return ["-M", device.machine, *quiet, *semihosting, "-kernel", image.name]
 
 
 def _link_bare_metal(bundle: Bundle, script: str, folder: Path, image: Path) -> None:
