@@ -69,7 +69,7 @@ def sum_rows(
             _add_rows(sums, "int16", events, weights, start, first, last)
             return lambda at, lanes: simd.convert(sums.part(0, at, lanes), "int32", lanes)
 
-        held = HELD_VECTORS[isa.name] * isa.lanes
+        held = HELD_VECTORS[isa.name] * 2 * isa.lanes
         _in_16_bits(outputs, held, isa.lanes, events, initial, halves, save)
     else:
 
