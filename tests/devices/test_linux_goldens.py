@@ -71,3 +71,12 @@ def test_other_cores(core: str, tmp_path: Path, tmp_path_factory: pytest.TempPat
     got = check_against_host(core, golden, (), tmp_path, tmp_path_factory)
     check_against_authors(got, golden)
     check_against_host(core, golden, ("--streaming",), tmp_path, tmp_path_factory)
+
+
+@pytest.mark.parametrize("core", ["cortex-a72", "cortex-a76", "armv7"])
+@pytest.mark.parametrize("golden", LMUFORMER[:2], ids=lambda golden: golden.name)
+def test_int8(core: str, golden: Golden, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Widened products, dot products, the 32-bit NEON: the sums of the naive integer program."""
+    require(f"qemu:{core}")
+    bundle = golden_bundle(tmp_path_factory, golden, "--target", core, "--dtype", "int8")
+    assert main(["verify", str(bundle), "--device", f"qemu:{core}", "--quiet"]) == 0
