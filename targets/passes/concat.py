@@ -66,7 +66,7 @@ class _Lowering(PyExprMutator):
 
 def _slice_start(expr: relax.Expr | None, axis: int) -> int | None:
     """Where a slice of neighbouring elements along ``axis`` alone begins; None for all else."""
-    if op_name(expr) != "relax.strided_slice":
+    if expr is None or op_name(expr) != "relax.strided_slice":
         return None
     source, axes, begin, _, *strides = expr.args
     starts = constants(begin)

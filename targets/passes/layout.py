@@ -63,7 +63,7 @@ class _CancelTransposes(PyExprMutator):
 
 def _axes(expr: relax.Expr | None) -> Sequence[int] | None:
     """Axes of a ``permute_dims`` call, else None."""
-    if op_name(expr) != "relax.permute_dims":
+    if expr is None or op_name(expr) != "relax.permute_dims":
         return None
     axes = expr.attrs.axes
     rank = len(expr.args[0].ty.shape)
