@@ -110,7 +110,9 @@ def test_lif_fixed(core: str, tmp_path: Path) -> None:
         for channels in (1, 7, 64):
             operands = [*lif_fixed_operands(rule, channels), VALID]
             expected = lif_fixed_reference(*operands, rule)
-            cases.append(("lif_fixed", lif_attrs(rule), operands, expected))
+            for known in ({}, known_rows(operands[1])):
+                attrs = {**lif_attrs(rule), "known": known}
+                cases.append(("lif_fixed", attrs, operands, expected))
     for right in (9, 20, 32, 45):  # one value for all channels is part of the code
         x, params, state = lif_fixed_operands(LifRule(), 35)
         params[0] = np.arange(-40, 65, 3) << min(right - 2, 24)  # potentials about the threshold

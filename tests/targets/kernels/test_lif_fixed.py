@@ -9,7 +9,7 @@ from fixtures.kernels import ISAS, run_scheduled
 from fixtures.operands import LIF_RULES, TAILS, VALID, lif_attrs, lif_fixed_operands
 from millijoule.converters.ops import LifRule
 from millijoule.converters.ops.lif_fixed import lif_fixed_reference
-from millijoule.targets.kernels.lif.fixed import known_rows
+from millijoule.targets.kernels.lif.fixed import LARGEST, known_rows
 from millijoule.targets.target import Isa
 
 by_isa = pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
@@ -37,6 +37,18 @@ def test_widths(channels: int, isa: Isa) -> None:
 
 
 @by_isa
+def test_shifts_of_every_size(isa: Isa) -> None:
+    """Up to 31 bits they are shifts of words on scalar cores."""
+    for right in (np.arange(1, 32), np.arange(1, 63)):
+        channels = len(right)
+        x, params, state = lif_fixed_operands(LifRule(), channels)
+        params[1] = right
+        params[0] = np.where(right % 2, 3, -3) << np.clip(right - 2, 0, 24)
+        x[0, 0, right > 33], x[0, 1, right > 33] = 2**31 - 1, -(2**31)
+        check([x, params, state], LifRule(), None, isa)
+
+
+@by_isa
 @pytest.mark.parametrize("decay", [16384, 20000, 32768])
 @pytest.mark.parametrize("right", [1, 17, 32, 40])
 def test_parameters_that_all_channels_share(decay: int, right: int, isa: Isa) -> None:
@@ -48,9 +60,10 @@ def test_parameters_that_all_channels_share(decay: int, right: int, isa: Isa) ->
 
 def test_known_rows_are_those_with_one_value() -> None:
     _, params, _ = lif_fixed_operands(LifRule(), 35)
-    assert known_rows(params) == {}
+    largest = {LARGEST: int(params[1].max())}
+    assert known_rows(params) == largest
     params[3], params[5] = 16384, 0
-    assert known_rows(params) == {"decay": 16384, "reset": 0}
+    assert known_rows(params) == largest | {"decay": 16384, "reset": 0}
 
 
 def test_a_stream_gives_the_bits_of_the_sequence() -> None:
