@@ -2,8 +2,8 @@
 
 Products are 64 bits wide. Floor per neuron and step on a Cortex-M: x, multiplier and shift in, the
 potential in and out, the spike out (6), the product with its rounding and shift (SMULL, ADDS, ADC,
-LSR, ORR), shift and blend (3), threshold and reset (4): about 18 instructions. Measured on M4 with 64
-channels: 25 with one shift for all, 30 with shifts below 32 of their own, 54 with any.
+LSR, ORR), shift and blend (3), threshold and reset (4): about 18 instructions. Measured on M4 with
+64 channels: 25 with one shift for all, 30 with shifts below 32 of their own, 54 with any.
 
 Parameters are constants, and often one value for the whole layer; such a value becomes part of the
 code (attribute ``known``: row name → value). A decay of ½ then needs no product: with D = 16384,
