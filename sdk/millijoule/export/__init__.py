@@ -1,6 +1,7 @@
 """Writing the program of a bundle as a CMake package that firmware projects link.
 
     DIR/millijouleConfig.cmake    find_package(millijoule): the target millijoule::model
+        …ConfigVersion.cmake
         cmake/arm-none-eabi.cmake toolchain file with the flags of the core
         include/                  model.h, millijoule.h, the front end's headers
         lib/libmodel.a            … or src/, the C sources of a bundle built with `--emit c`
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from ..bundle import MANIFEST, STATIC_LIBRARY, Bundle, Manifest
 from ..errors import UnsupportedError, UsageError
+from ..version import __version__
 
 __all__ = ["PACKAGE_FILE", "export_package"]
 
@@ -104,8 +106,8 @@ def _write(bundle: Bundle, package: Path, weights: str) -> None:
     values["SOURCES"] = " ".join(sources)
     values["LIBRARIES"] = " ".join([*libraries, "m"])
     (package / "cmake").mkdir()
-    _fill(PACKAGE_FILE, package / PACKAGE_FILE, values)
-    _fill("arm-none-eabi.cmake", package / "cmake" / "arm-none-eabi.cmake", values)
+    for template in (PACKAGE_FILE, "millijouleConfigVersion.cmake", "cmake/arm-none-eabi.cmake"):
+        _fill(template, package, values)
 
 
 def _weights_in_c(bundle: Bundle) -> str:
@@ -149,6 +151,7 @@ def _values(manifest: Manifest) -> dict[str, str]:
     name = _word(manifest.model.name)
     return {
         "NAME": name,
+        "VERSION": __version__,
         "CPU": _word(manifest.target.cpu),
         "TITLE": f"{name} for {_word(manifest.target.name)}",
         "FLAGS": " ".join(firmware.flags),  # machine options only, as the reader has checked
@@ -160,6 +163,8 @@ def _word(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "model"
 
 
-def _fill(template: str, path: Path, values: dict[str, str]) -> None:
-    text = (_TEMPLATES / f"{template}.in").read_text()
-    path.write_text(re.sub(r"@([A-Z]+)@", lambda match: values[match[1]], text))
+def _fill(place: str, package: Path, values: dict[str, str]) -> None:
+    """Write the file at ``place`` from the template of that name."""
+    text = (_TEMPLATES / f"{Path(place).name}.in").read_text()
+    filled = re.sub(r"@([A-Z]+)@", lambda match: values[match[1]], text)
+    (package / place).write_text(filled)

@@ -22,7 +22,11 @@ Capture = pytest.CaptureFixture[str]
 PROJECT = """\
 cmake_minimum_required(VERSION 3.20)
 project(user LANGUAGES C)
-find_package(millijoule REQUIRED CONFIG)
+find_package(millijoule 99 CONFIG QUIET)
+if(millijoule_FOUND)
+  message(FATAL_ERROR "there is no version 99")
+endif()
+find_package(millijoule 0.1 REQUIRED CONFIG)
 find_package(millijoule REQUIRED CONFIG) # as a library of the project might
 if(NOT TARGET millijoule::lmuformer-psmnist-spiking-s)
   message(FATAL_ERROR "the model has no target of its own name")

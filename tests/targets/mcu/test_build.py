@@ -15,6 +15,7 @@ from fixtures.models import LMUFORMER, Golden, golden_bundle
 from millijoule.bundle import Bundle
 from millijoule.cli import main
 from millijoule.targets.mcu.cores import FLAGS
+from millijoule.targets.toolchain import runtime_include
 
 SMALLEST: Golden = LMUFORMER[-1]
 M4 = ("--target", "cortex-m4", "--streaming")
@@ -126,6 +127,37 @@ def test_sizes_are_those_of_an_image(core: str, tmp_path: Path, tmp_path_factory
     text, data, bss = map(int, tool("size", image).splitlines()[1].split()[:3])
     assert text + data == pytest.approx(firmware.flash.total, abs=256)  # `run`, padding
     assert data + bss == pytest.approx(firmware.ram.total - firmware.ram.io, abs=64)
+
+
+@pytest.mark.parametrize(("ram", "fits"), [("64K", True), ("9K", False)])
+def test_linker_keeps_the_budget(ram: str, fits: bool, tmp_path: Path) -> None:
+    """memory.ld before a board's script sets the lengths of its memories."""
+    require_tools()
+    out = tmp_path / "m.mjb"
+    arguments = ["build", str(SMALLEST.path), "-o", str(out), "--quiet", *M4]
+    assert main([*arguments, "--flash", "256K", "--ram", ram]) == 0
+    with Bundle.open(out) as bundle:
+        program = unpack(bundle, tmp_path)
+    main_c = tmp_path / "main.c"
+    main_c.write_text(
+        '#include "model.h"\n#include "mj_board.h"\n'
+        "static uint8_t arena[MJ_MODEL_ARENA_BYTES] __attribute__((aligned(MJ_ALIGNMENT)));\n"
+        "static mj_context context;\n"
+        "int main(void) {\n"
+        "  return mj_init(&context, &mj_model, mj_weights, MJ_MODEL_WEIGHTS_BYTES, arena,\n"
+        "                 sizeof arena);\n"
+        "}\n"
+    )
+    boards = runtime_include().parent / "boards"
+    sources = [main_c, program / "weights.S", boards / "startup.c", boards / "semihosting.c"]
+    command = [
+        *("arm-none-eabi-gcc", *FLAGS["cortex-m4"], "-nostartfiles", "-specs=nano.specs"),
+        *(f"-I{program}", f"-I{boards}", f"-L{boards}", *sources, program / "libmodel.a", "-lm"),
+        *("-T", program / "memory.ld", "-T", "mps2-an386.ld", "-o", tmp_path / "image.elf"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) == fits, done.stderr
+    assert ("region `RAM' overflowed" in done.stderr) != fits
 
 
 def test_arena_is_aligned_to_what_the_core_needs(tmp_path_factory: Factory) -> None:
