@@ -127,16 +127,18 @@ def test_baseline(
 
 @pytest.mark.parametrize(
     "options",
-    [["--stable"], ["--sustained"], ["--duration", "1"], ["--trace", "t"], ["--energy", "rapl"]],
+    [
+        *(["--stable"], ["--sustained"], ["--duration", "1"], ["--trace", "t"]),
+        *(["--energy", "rapl"], ["--threads", "2"]),
+    ],
     ids=lambda options: options[0],
 )
-def test_what_needs_a_clock_is_refused(
+def test_what_needs_a_clock_or_more_threads_is_refused(
     options: list[str],
     bundles: dict[tuple[str, ...], Path],
-    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    arguments = ["profile", str(bundles["cortex-m4",]), "--device", "qemu:cortex-m4", "--quiet"]
+    arguments = ["profile", str(bundles["cortex-a72",]), "--device", "qemu:cortex-a72", "--quiet"]
     assert main([*arguments, *options]) == 2
     assert options[0].removeprefix("--") in capsys.readouterr().err
 

@@ -49,7 +49,7 @@ def profile_emulated(
     """Count one pass over the inputs; arguments as for :func:`millijoule.profile`.
 
     Args:
-        refused: arguments that only make sense with a clock, and whether they were given.
+        refused: arguments that need a clock or several threads, and whether they were given.
 
     Raises:
         UsageError: an argument that an emulated device cannot serve.
@@ -106,8 +106,8 @@ def _check(device: Device, energy: str | Meter, refused: Mapping[str, bool]) -> 
         wrong.append("energy")
     if wrong:
         raise UsageError(
-            f"[profile] {device.name} counts instructions and has no clock: leave out"
-            f" {', '.join(wrong)}, or measure on real hardware"
+            f"[profile] {device.name} counts the instructions of one thread and has no clock: leave"
+            f" out {', '.join(wrong)}, or measure on real hardware"
         )
 
 

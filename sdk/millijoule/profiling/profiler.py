@@ -94,6 +94,7 @@ def profile(
     for name in cost_tables:
         cost_table(name)  # an unknown name must not cost a measurement first
     say = progress or (lambda text: None)
+    used_threads = session.threads if threads is None else threads
     if session.device != LOCAL:
         from .emulated import profile_emulated  # what it needs is not on every device
 
@@ -106,14 +107,13 @@ def profile(
                 "idle_seconds": idle_seconds is not None,
                 "stable": stable,
                 "sustained": sustained,
-                "threads": (threads or 1) > 1,
+                "threads": used_threads > 1,
             },
             layers=layers,
             cost_tables=cost_tables,
             command=command,
             progress=say,
         )
-    used_threads = session.threads if threads is None else threads
     session.program.set_threads(used_threads)
     try:
         arrays = session.bundle.samples()[0] if inputs is None else inputs
