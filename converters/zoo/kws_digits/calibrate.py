@@ -22,7 +22,7 @@ from .evaluate import HERE, load_torch
 from .words import LABELS
 
 _DRAWN = 500  # clips, to find enough of the rarest class in
-_LOWEST_SNR = 5.0  # dB
+_LOWEST_SNR = 15.0  # dB
 _SEED = 4000
 
 
