@@ -185,3 +185,19 @@ def test_what_is_printed(tmp_path: Path, capsys: Capture, monkeypatch: pytest.Mo
     assert main(["export", "kws.mjb"]) == 0
     assert capsys.readouterr().out.startswith("kws: tiny for cortex-m4, ")
     assert (tmp_path / "kws" / "lib" / "libmodel.a").is_file()
+
+
+def test_inspect_shows_what_it_takes(tmp_path: Path, capsys: Capture) -> None:
+    path = bare_metal(tmp_path / "x.mjb")
+    assert main(["inspect", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert "flash            2,000 bytes of 524,288: 1,000 weights, 900 code, 100 constants" in text
+    assert "RAM              1,112 bytes of 131,072: 1,024 arena, 32 inputs and outputs," in text
+    assert "board            nucleo-f446re" in text
+    assert "-mcpu=cortex-m4 -mthumb" in text
+
+
+def test_running_it_here_names_the_emulator(tmp_path: Path, capsys: Capture) -> None:
+    path = bare_metal(tmp_path / "x.mjb")
+    assert main(["run", str(path)]) == 4
+    assert "--device qemu:cortex-m4" in capsys.readouterr().err
