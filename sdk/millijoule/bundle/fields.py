@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn, TypeVar
 
 from ..errors import BundleError
@@ -164,6 +164,13 @@ class Fields:
             self.fail(key, f"an object of at most {limit} fields")
         return dict(value)
 
+    def record(self, key: str, limit: int = 64) -> dict[str, Any]:
+        """An object like that of :meth:`mapping` whose texts, keys included, are all printable."""
+        value = self.mapping(key, limit)
+        if not all(_is_line(text) for text in _texts(value)):
+            self.fail(key, "an object whose texts are printable lines")
+        return value
+
     def object(self, key: str) -> Fields:
         """The object under ``key``, to be read in turn."""
         return Fields(self.any(key), f"{self._where}.{key}")
@@ -182,6 +189,19 @@ class Fields:
 def _is_line(value: Any) -> bool:
     """Printable text only: a label may not carry terminal escapes or lone surrogates."""
     return isinstance(value, str) and len(value) <= _MAX_TEXT and value.isprintable()
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every string inside ``value``, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
 
 
 def _read_text(value: Any, where: str) -> str:

@@ -321,7 +321,7 @@ def _quantization(fields: Fields) -> dict[str, Any] | None:
     """A record of bounded size whose only fixed field is the scheme."""
     if not fields.has("quantization"):
         return None
-    record = fields.mapping("quantization", 64)
+    record = fields.record("quantization")
     fields.object("quantization").text("scheme")
     if len(json.dumps(record)) > _MAX_RECORD:
         fields.fail("quantization", f"at most {_MAX_RECORD} bytes of JSON")

@@ -154,8 +154,11 @@ BROKEN_FIRMWARE = [
     (put(*F, "toolchain", value=""), "manifest.firmware.toolchain"),
     (put("quantization", value=[]), "manifest.quantization"),
     (put("quantization", value={}), "manifest.quantization.scheme"),
-    (put("quantization", "scheme", value="\x1b[31m"), "manifest.quantization.scheme"),
-    (put("quantization", "layers", value="x" * (1 << 20)), "manifest.quantization"),
+    (put("quantization", "scheme", value=""), "manifest.quantization.scheme"),
+    (put("quantization", "layers", value="x" * 5000), "manifest.quantization"),
+    (put("quantization", "layers", value=[0] * (1 << 20)), "manifest.quantization"),
+    (put("quantization", "layers", value=[{"layer": "\x1b[31m"}]), "manifest.quantization"),
+    (put("quantization", "accuracy", value={"a\nb": 1}), "manifest.quantization"),
     (put("quantization", value={str(n): 0 for n in range(65)}), "manifest.quantization"),
 ]
 
