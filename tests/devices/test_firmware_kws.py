@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,12 @@ def test_part_that_is_too_small(core: str, spotter: Path, tmp_path: Path) -> Non
     assert "region `FLASH' overflowed" in done.stdout
     configure("kws_cortex_m", spotter, tmp_path, "-DFLASH=512K", "-DROUNDS=0")
     run_command("cmake", "--build", tmp_path)  # a product's form, which never ends
+
+
+@pytest.mark.parametrize("core", CORES[:1])
+def test_python_without_millijoule(core: str, spotter: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "python3"
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "$@"\n')
+    bare.chmod(0o755)
+    with pytest.raises(AssertionError, match=r"\[kws\]\s+\S+\s+has\s+no\s+millijoule"):
+        configure("kws_cortex_m", spotter, tmp_path / "out", f"-DPython3_EXECUTABLE={bare}")
