@@ -9,7 +9,8 @@ Instructions per multiply-add in the innermost loop, one row of results:
   load for sixteen, 0.09;
 - "pmaddwd" (x86): bytes are widened by the load, pairs of inputs multiplied and added; three
   instructions for 8, 16 or 32;
-- "widen": bytes are widened to 32 bits; without any intrinsic.
+- "widen": bytes are widened, without any intrinsic. On NEON to 16 bits, then multiplied and added
+  by SMLAL, four at a time: 0.44.
 """
 
 from __future__ import annotations
@@ -63,9 +64,11 @@ class Block:
         return self._w[simd.lanes_at(first, vec[1] * depth)]
 
     def _multiply(self, step: Any, vec: tuple[int, int], x: Any) -> None:
-        weights = simd.convert(self._weights(step, vec), "int32", vec[1])
-        value = simd.splat(T.cast(x, "int32"), vec[1])
-        self._accumulate(vec, weights * value)
+        # both are seen to be 16 bits wide: NEON multiplies those into 32 bits and adds
+        weights = simd.convert(self._weights(step, vec), "int16", vec[1])
+        value = simd.splat(T.cast(x, "int16"), vec[1])
+        a, b = (simd.convert(v, "int32", vec[1]) for v in (weights, value))
+        self._accumulate(vec, a * b)
 
     def _accumulate(self, vec: tuple[int, int], products: Any) -> None:
         self._sums.set(0, vec, self._sums.get(0, vec) + products)
@@ -168,4 +171,6 @@ def unit_of(isa: Isa) -> Unit:
         return Unit("sdot", 4, 8, depth=4, whole=True, block=_Dots)
     if isa.name in ("avx512", "avx2", "sse2"):
         return Unit("pmaddwd", isa.lanes, 4, depth=2, whole=True, block=_Pairs)
+    if isa.name == "neon":
+        return Unit("widen_neon", 2 * isa.lanes, isa.registers // 4)
     return Unit(f"widen_{isa.name}", isa.lanes, 4)
