@@ -48,8 +48,9 @@ def launcher(scratch: Path) -> list[str]:
         ["-DMJ_SANITIZE=thread"],
         ["-DMJ_NO_THREADS=ON"],
         ["-DMJ_BARE_METAL=ON"],
+        ["-DMJ_BARE_METAL=ON", "-DCMAKE_C_FLAGS=-DMJ_ALIGNMENT=16u -fsanitize=alignment"],
     ],
-    ids=["release", "asan-ubsan", "tsan", "no-threads", "bare-metal"],
+    ids=["release", "asan-ubsan", "tsan", "no-threads", "bare-metal", "less-aligned"],
 )
 def test_runtime_under(options: list[str], tmp_path: Path) -> None:
     run("cmake", "-S", ROOT, "-B", tmp_path, "-G", "Ninja", "-DMJ_BUILD_TESTS=ON", *options)

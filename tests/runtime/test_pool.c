@@ -10,7 +10,7 @@
 #include "millijoule.h"
 #include "mj_backend.h"
 
-static alignas(MJ_ALIGNMENT) uint8_t arena[256];
+static alignas(MJ_ALIGNMENT) uint8_t arena[4 * MJ_ALIGNMENT];
 static void (*body)(void); /* what the entry does */
 
 static mj_status entry(mj_context *ctx, const void *const *inputs, void *const *outputs) {
@@ -41,17 +41,17 @@ static void *allocate(uint64_t bytes) { return TVMBackendAllocWorkspace(1, 0, by
 
 static void workspace_is_a_stack(void) {
   uint8_t *first = allocate(1);
-  uint8_t *second = allocate(65);
-  CHECK(first == arena && second == arena + 64);
+  uint8_t *second = allocate(MJ_ALIGNMENT + 1u);
+  CHECK(first == arena && second == arena + MJ_ALIGNMENT);
   CHECK(allocate(UINT64_MAX) == NULL); /* rounding up must not wrap around */
-  CHECK(allocate(65) == NULL);
-  uint8_t *third = allocate(64);
-  CHECK(third == arena + 192);
+  CHECK(allocate(MJ_ALIGNMENT + 1u) == NULL);
+  uint8_t *third = allocate(MJ_ALIGNMENT);
+  CHECK(third == arena + 3u * MJ_ALIGNMENT);
   CHECK(allocate(1) == NULL);
   CHECK(TVMBackendFreeWorkspace(1, 0, third) == 0);
   CHECK(TVMBackendFreeWorkspace(1, 0, second) == 0);
   CHECK(TVMBackendFreeWorkspace(1, 0, arena + sizeof arena) == -1);
-  CHECK(allocate(192) == second);
+  CHECK(allocate(3u * MJ_ALIGNMENT) == second);
 }
 
 static void test_workspace(void) {
