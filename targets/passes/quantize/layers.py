@@ -147,7 +147,7 @@ LAYER_RULES: dict[str, LayerRule] = {
 
 def dense(rewriter: Rewriter, root: Root, call: relax.Call, layer: str) -> Value:
     """A matrix product or convolution of int8 with int8 weights into int32."""
-    x = rewriter.int8(root.x, rewriter.scales[root.var])
+    x = rewriter.int8(root.x, rewriter.scales[root.var], layer)
     weights: Weights = quantize_weights(root.w, root.axis)
     inputs = tuple(a for a in range(root.w.ndim) if a != root.axis)
     sums = np.abs(weights.values.astype(np.int64)).sum(axis=inputs)

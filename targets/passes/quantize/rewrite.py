@@ -182,8 +182,8 @@ class Rewriter:
         value = self.value(expr)
         return value.expr if isinstance(value, Affine) and value.dtype == "int32" else None
 
-    def int8(self, expr: relax.Expr, scale: float) -> Affine:
-        """A dense layer's input as int8 with one scale."""
+    def int8(self, expr: relax.Expr, scale: float, layer: str) -> Affine:
+        """The input of dense ``layer`` as int8 with one scale."""
         value = self.value(expr)
         if isinstance(value, Affine) and value.uniform:
             if value.dtype == "int8":
@@ -191,7 +191,7 @@ class Rewriter:
             if value.dtype == "uint8" and value.bound <= WEIGHT_LIMIT:
                 return replace(value, expr=self.emitter.cast(value, "int8"))
         source = self.emitter.plain(value)
-        result = self.emitter.op("quantize", {"scale": scale}, [source], "")
+        result = self.emitter.op("quantize", {"scale": scale}, [source], layer)
         return affine(result, scale, 0.0, WEIGHT_LIMIT)
 
     def note(self, layer: str, op: str, weights: Weights, scale: float | None = None) -> None:
@@ -265,7 +265,7 @@ class Rewriter:
         past, x = call.args[0].fields
         old = self.value(past)
         assert isinstance(old, Affine)
-        new = self.int8(x, old.scale.item())
+        new = self.int8(x, old.scale.item(), self._layer_of(self._windows[var][1]))
         pair = relax.Tuple([old.expr, new.expr])
         expr = self.emitter.emit(relax.op.concat(pair, int(call.attrs.axis)))
         return affine(expr, old.scale.item(), 0.0, WEIGHT_LIMIT)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
+import nir
 import numpy as np
 import pytest
 import snntorch as snn
@@ -210,6 +212,39 @@ def test_snntorch(reset: str, delay: bool, synaptic: bool, streaming: bool, tmp_
             assert check.max_abs_error == 0, check.name
     counts = integer.quantization["accuracy"]["outputs"]["counts"]
     assert counts["max_error"] <= 2  # of 20 steps
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streaming"])
+def test_nir(streaming: bool, tmp_path: Path) -> None:
+    """Spiking outputs have no potential to read, so the whole graph runs on integers."""
+    rng = np.random.default_rng(0)
+
+    def ones(width: int, value: float) -> np.ndarray:
+        return np.full(width, value)
+
+    nodes = {
+        "in": nir.Input({"input": np.array([12])}),
+        "a": nir.Affine(rng.standard_normal((16, 12)) * 0.5, rng.standard_normal(16) * 0.1),
+        "b": nir.LIF(ones(16, 1e-3), ones(16, 1.0), ones(16, 0.0), ones(16, 0.1)),
+        "c": nir.Linear(rng.standard_normal((4, 16)) * 0.6),
+        "d": nir.CubaLIF(
+            tau_mem=ones(4, 1e-3),
+            tau_syn=ones(4, 5e-4),
+            r=ones(4, 1.0),
+            v_leak=ones(4, 0.0),
+            v_threshold=ones(4, 0.1),
+        ),
+        "out": nir.Output({"output": np.array([4])}),
+    }
+    names = list(nodes)
+    graph = nir.NIRGraph(nodes, list(pairwise(names)))
+    x = torch.rand(1, 40, 12, generator=torch.Generator().manual_seed(0))
+    integer = quantize(mj.convert(graph, example_inputs=x, streaming=streaming, name="graph"))
+    assert integer.quantization["float_layers"] == []
+    assert all(t.dtype == "int32" for name, t in integer.states if name.endswith(".state"))
+    build(integer, "host", tmp_path / "m.mjb").close()
+    with mj.load(tmp_path / "m.mjb") as session:
+        assert all(check.max_abs_error == 0 for check in verify(session))
 
 
 class Accumulator(nn.Module):
