@@ -159,6 +159,28 @@ def test_quantize(core: str, tmp_path: Path) -> None:
     check(core, cases, tmp_path)
 
 
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7"])
+def test_spikes_save_instructions(core: str, tmp_path: Path) -> None:
+    """A layer of kws-digits at spike rates like its own, 10 to 30 %, against its dense form."""
+    require(f"qemu:{core}")
+    isa, w = get_target(core).isa, int8((3, 64, 64))
+    attrs, calls = {"binary": True, "padding": 0}, []
+    for rate in (0.1, 0.2, 0.3):
+        s = spikes((8, 3, 64), rate=rate)
+        types = types_of([s, w])
+        form = CPU_KERNELS["spike_conv"](attrs, types, isa)
+        calls.append(Call(form, [s, w], VOCABULARY["spike_conv"].results(attrs, types)))
+    x = s.reshape(8, 1, 192).astype(np.int8)
+    calls.append(Call(*gemm_s8_call(x, w.reshape(1, 192, 64), isa)))
+    *spiking, dense = run_calls(core, calls, tmp_path)
+    np.testing.assert_array_equal(spiking[-1].results[0], dense.results[0])
+    ratios = [outcome.instructions / dense.instructions for outcome in spiking]
+    assert ratios == sorted(ratios)
+    # measured: 12, 19 and 28 % on M4, 14, 24 and 35 % on M7
+    assert ratios[0] < 0.2
+    assert ratios[2] < 0.4
+
+
 @by_core
 def test_int8_products(core: str, tmp_path: Path) -> None:
     require(f"qemu:{core}")
