@@ -134,7 +134,9 @@ def test_float_lif(core: str, tmp_path: Path) -> None:
 
 @by_core
 def test_memories(core: str, tmp_path: Path) -> None:
-    cases: list[Case] = []
+    long = lmu_step_fixed_operands(17, 300, 290, 1)  # more rows than 16-bit sums hold
+    long[1][:, 0], long[5][:, :290] = -128, 1
+    cases: list[Case] = [("lmu_step_fixed", {}, long, lmu_step_fixed_reference(*long))]
     for order in (1, 17, 64):
         u, impulse = spikes((2, 10), rate=0.4), int8((12, order))
         cases.append(("lmu_memory", {}, [u, impulse], [lmu_memory_reference(u, impulse)]))
