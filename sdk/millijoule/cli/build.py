@@ -111,7 +111,10 @@ def _say_calibration(console: Console, record: dict[str, Any] | None) -> None:
         return
     calibration, agreement = record["calibration"], record["accuracy"].get("agreement")
     same = "" if agreement is None else f"; {agreement:.0%} of decisions as in float"
-    console.text(f"int8: {calibration['samples']} samples, {calibration['source']}{same}")
+    count = calibration["samples"]
+    console.text(
+        f"int8: calibrated with {count} sample{'s' * (count != 1)}, {calibration['source']}{same}"
+    )
 
 
 def _calibration(path: str) -> dict[str, np.ndarray]:

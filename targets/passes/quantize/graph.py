@@ -46,8 +46,9 @@ class Graph:
         ]
         self.bound = dict(self.bindings)
         self.users: dict[relax.Var, list[relax.Var]] = defaultdict(list)
-        for var, value in self.bindings:
-            for used in _used(value):
+        self.operands = {var: _used(value) for var, value in self.bindings}
+        for var, operands in self.operands.items():
+            for used in operands:
                 self.users[used].append(var)
         self.returned, self.outputs = self._outputs()
         self.roots = {r.var: r for v, e in self.bindings if (r := self._root(v, e)) is not None}

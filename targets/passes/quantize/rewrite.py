@@ -21,6 +21,7 @@ from tvm import relax
 from millijoule.converters.importer import relax_type, tensor_type
 from millijoule.converters.ops import TensorType
 from millijoule.errors import UnsupportedError
+from millijoule.targets.kernels.epilogue import BINARY, UNARY
 from millijoule.targets.passes.match import op_name
 from millijoule.targets.passes.quantize.emit import Emitter
 from millijoule.targets.passes.quantize.graph import Graph
@@ -43,6 +44,20 @@ from millijoule.targets.passes.quantize.values import (
     fixed_point,
 )
 
+# Float operators that give the same bits everywhere: one IEEE operation per element, or none.
+EXACT = {
+    *UNARY,
+    *BINARY,
+    "relax.astype",
+    "relax.broadcast_to",
+    "relax.concat",
+    "relax.expand_dims",
+    "relax.permute_dims",
+    "relax.reshape",
+    "relax.squeeze",
+    "relax.strided_slice",
+}
+
 
 @dataclass(frozen=True)
 class LayerNote:
@@ -56,11 +71,17 @@ class LayerNote:
 
 @dataclass
 class Notes:
-    """What a rewrite did. ``fractions``: neurons that have fewer than 16 fraction bits."""
+    """What a rewrite did.
+
+    ``fractions``: neurons that have fewer than 16 fraction bits. ``kept``: layers that stay float.
+    ``rounds_sums``: whether real sums are rounded to int8, which another order of summation may
+    round otherwise.
+    """
 
     layers: list[LayerNote] = field(default_factory=list)
     fractions: dict[str, int] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
+    rounds_sums: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +127,7 @@ class Rewriter:
         self.emitter = Emitter(relax.BlockBuilder(tvm.IRModule(functions)))
         self._values: dict[relax.Var, Value | list[Value]] = {}
         self.notes = Notes()
+        self._inexact: set[relax.Var] = set()
         self.new_layers: dict[str, str] = {}
 
     def run(self) -> tuple[Rewritten, tuple[StateMeaning, ...]]:
@@ -119,6 +141,8 @@ class Rewriter:
                         self._values[var] = [self.value(f) for f in value.fields]
                     else:
                         self._values[var] = self._visit(var, value)
+                    if any(v in self._inexact for v in self.graph.operands[var]):
+                        self._inexact.add(var)
                 fields, written = self._results()
                 result = builder.emit_output(relax.Tuple(fields))
             builder.emit_func_output(result)
@@ -190,6 +214,7 @@ class Rewriter:
                 return value
             if value.dtype == "uint8" and value.bound <= WEIGHT_LIMIT:
                 return replace(value, expr=self.emitter.cast(value, "int8"))
+        self.notes.rounds_sums |= expr in self._inexact
         source = self.emitter.plain(value)
         result = self.emitter.op("quantize", {"scale": scale}, [source], layer)
         return affine(result, scale, 0.0, WEIGHT_LIMIT)
@@ -242,6 +267,8 @@ class Rewriter:
 
     def _unchanged(self, var: relax.Var, call: relax.Call, layer: str) -> Value | list[Value]:
         """The call on floats."""
+        if op_name(call) not in EXACT:
+            self._inexact.add(var)
         copy = relax.Call(call.op, [self.plain(a) for a in call.args], call.attrs, call.ty_args)
         result = self.emitter.emit(copy, var.name)
         self.named(result, self._layers.get(var.name, ""))

@@ -136,3 +136,17 @@ def test_a_folder_may_ship_inputs(tmp_path: Path) -> None:
     (tmp_path / "calibration.npz").write_bytes(b"nonsense")
     with pytest.raises(ModelError, match=r"calibration\.npz\] cannot be read"):
         read_calibration(tmp_path)
+
+
+class Normalised(Scores):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x).softmax(-1))
+
+
+def test_tolerance_where_real_sums_are_rounded(model: Model) -> None:
+    """Softmax sums real numbers before the second layer rounds them; ReLU sums nothing."""
+    assert quantize(model).tolerance == model.tolerance
+    rounding = quantize(model_of(Normalised(), torch.randn(1, 6)))
+    assert rounding.quantization is not None
+    error = rounding.quantization["accuracy"]["outputs"]["y0"]["max_error"]
+    assert rounding.tolerance["y0"] == pytest.approx(max(2e-5, error / 10), rel=1e-5)
