@@ -11,15 +11,17 @@ import numpy as np
 
 from millijoule.audio import LogMel
 
-from .augment import condition_clip, silence_clip, training_clip
-from .words import DIGITS, LABELS, label_of
+from .augment import condition_clip, silence_clip, training_clip, warp_bands
+from .words import DIGITS, LABELS, NEAR_MISSES, label_of
 
 FRAMES = 98  # whole frames in a second
 CONDITIONS = ("clean", "noisy", "telephone")
 
-_NATURAL_SHARE = 0.65  # of the training words; the rest is espeak-ng's formant synthesis
-_DIGIT_SHARE = 0.72
-_SILENCE_SHARE = 0.05
+_NATURAL_SHARE = 0.75  # of the training words; the rest is espeak-ng's formant synthesis
+_DIGIT_SHARE = 0.68
+_NEAR_SHARE = 0.45  # of the unknown words
+_WARP_SHARE = 0.5
+_SILENCE_SHARE = 0.04
 _CHUNK = 500  # clips made by one task: enough to outweigh starting it, few enough to share fairly
 
 
@@ -74,23 +76,35 @@ class Speech:
 
 
 class Sampler:
-    """Draws training words: classes, natural and formant voices, and voices in fixed shares."""
+    """Draws training words: classes, natural and formant voices in fixed shares.
+
+    A voice is drawn in proportion to the root of the number of its words: those of varied engines
+    count for more. Near misses of digits are a kind of their own, the last.
+    """
 
     def __init__(self, speech: Speech) -> None:
-        label, formant = speech.label, np.char.startswith(speech.voice, "espeak")
+        kinds, formant = speech.label, np.char.startswith(speech.voice, "espeak")
+        kinds[np.isin(speech.word, NEAR_MISSES)] = len(LABELS)
         self._by_voice: dict[tuple[int, bool], list[np.ndarray]] = {}
-        for kind in range(len(LABELS)):
+        self._weights: dict[tuple[int, bool], np.ndarray] = {}
+        for kind in range(len(LABELS) + 1):
             for is_formant in (False, True):
-                members = np.flatnonzero((label == kind) & (formant == is_formant))
+                members = np.flatnonzero((kinds == kind) & (formant == is_formant))
                 voices = speech.voice[members]
                 groups = [members[voices == voice] for voice in np.unique(voices)]
+                roots = np.sqrt([group.size for group in groups])
                 self._by_voice[kind, is_formant] = groups
+                self._weights[kind, is_formant] = roots / max(np.sum(roots), 1)
 
     def draw(self, kind: int, rng: np.random.Generator) -> int:
         """Index of a random word of class ``kind``."""
-        formant = bool(rng.random() > _NATURAL_SHARE)
-        groups = self._by_voice[kind, formant] or self._by_voice[kind, not formant]
-        return int(rng.choice(groups[rng.integers(len(groups))]))
+        if kind == len(DIGITS) and rng.random() < _NEAR_SHARE:
+            kind = len(LABELS)
+        key = kind, bool(rng.random() > _NATURAL_SHARE)
+        if not self._by_voice[key]:
+            key = kind, not key[1]
+        voice = rng.choice(len(self._by_voice[key]), p=self._weights[key])
+        return int(rng.choice(self._by_voice[key][voice]))
 
 
 _worker: tuple[Speech, Sampler, LogMel]
@@ -120,7 +134,10 @@ def _training_chunk(
             digit = share < _SILENCE_SHARE + _DIGIT_SHARE
             kind = int(rng.integers(len(DIGITS))) if digit else len(DIGITS)
             clip = training_clip(speech[sampler.draw(kind, rng)], any_word, rng, lowest_snr)
-        x[index], y[index] = features(clip), kind
+        frames = features(clip)
+        if rng.random() < _WARP_SHARE:
+            frames = warp_bands(frames, features.low_hz, features.high_hz, rng)
+        x[index], y[index] = frames, kind
     return x, y
 
 

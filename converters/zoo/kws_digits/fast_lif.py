@@ -20,28 +20,37 @@ from millijoule.converters.lmuformer.layers import BatchNorm, Lif
 
 _SOURCE = """
 #include <math.h>
-void lif_forward(const float *x, float *u, float *s, long b, long n, long c, float threshold) {
-  for (long i = 0; i < b; ++i)
+#include <string.h>
+void lif_forward(const float *restrict x, float *restrict u, float *restrict s, long b, long n,
+                 long c, float threshold) {
+  float before[c];
+  for (long i = 0; i < b; ++i) {
+    memset(before, 0, sizeof before);
     for (long t = 0; t < n; ++t) {
       const long row = (i * n + t) * c;
       for (long k = 0; k < c; ++k) {
-        const float before = t && u[row - c + k] < threshold ? u[row - c + k] : 0.0f;
-        u[row + k] = before + (x[row + k] - before) * 0.5f;
-        s[row + k] = u[row + k] >= threshold ? 1.0f : 0.0f;
+        const float now = before[k] + (x[row + k] - before[k]) * 0.5f;
+        u[row + k] = now;
+        s[row + k] = now >= threshold ? 1.0f : 0.0f;
+        before[k] = now < threshold ? now : 0.0f;
       }
     }
+  }
 }
-void lif_backward(const float *g, const float *u, float *gx, long b, long n, long c,
-                  float threshold) {
-  for (long i = 0; i < b; ++i)
+void lif_backward(const float *restrict g, const float *restrict u, float *restrict gx, long b,
+                  long n, long c, float threshold) {
+  float after[c];
+  for (long i = 0; i < b; ++i) {
+    memset(after, 0, sizeof after);
     for (long t = n - 1; t >= 0; --t) {
       const long row = (i * n + t) * c;
       for (long k = 0; k < c; ++k) {
-        const float after = t + 1 < n && u[row + k] < threshold ? gx[row + c + k] : 0.0f;
+        const float kept = u[row + k] < threshold ? after[k] : 0.0f;
         const float y = 1.0f / (1.0f + expf(fminf(30.0f, -4.0f * (u[row + k] - threshold))));
-        gx[row + k] = 0.5f * (g[row + k] * 4.0f * y * (1.0f - y) + after);
+        after[k] = gx[row + k] = 0.5f * (g[row + k] * 4.0f * y * (1.0f - y) + kept);
       }
     }
+  }
 }
 """
 

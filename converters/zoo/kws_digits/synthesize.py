@@ -20,21 +20,32 @@ import numpy as np
 
 from millijoule.audio import resample
 
-from .engines import NATURAL_VOICES, PACKAGES, PROGRAMS, SPEAK, Voice, espeak_voices, festival_batch
+from .engines import (
+    KOKORO_VALIDATION,
+    NATURAL_VOICES,
+    PACKAGES,
+    PROGRAMS,
+    SPEAK,
+    Voice,
+    espeak_voices,
+    festival_batch,
+)
 from .engines import installed as engine_installed
 from .words import DIGITS, UNKNOWN_WORDS
 
 RATE = 16_000
-VALIDATION_SPEAKERS = {"jf_nezumi"}
+VALIDATION_SPEAKERS = {"clb", *KOKORO_VALIDATION}
 TEST_SPEAKERS = {"rms", "jf_tebukuro", "joe"}
 ESPEAK_HELD_OUT = 10  # variants for validation, and as many for test
 
 # Utterances per digit, and per other word, of one voice: the more its engine varies them the more.
 PER_DIGIT = {
-    "espeak": 20, "flite": 60, "festival": 40, "hibari": 100, "kokoro": 40, "piper": 40,
+    "espeak": 20, "flite": 60, "festival": 40, "rhvoice": 60, "pico": 50, "hibari": 100,
+    "kokoro": 40, "kokoro-js": 5, "crowd": 50, "piper": 40,
 }  # fmt: skip
 PER_OTHER = {
-    "espeak": 0.4, "flite": 1.5, "festival": 1.0, "hibari": 3.0, "kokoro": 1.0, "piper": 1.0,
+    "espeak": 0.4, "flite": 1.5, "festival": 1.0, "rhvoice": 1.5, "pico": 1.5, "hibari": 3.0,
+    "kokoro": 1.0, "kokoro-js": 0.1, "crowd": 1.0, "piper": 1.0,
 }  # fmt: skip
 
 _SHORTEST, _LONGEST = 0.12, 1.2  # seconds, after trimming; longer or shorter is a failed synthesis

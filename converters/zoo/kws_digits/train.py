@@ -3,8 +3,9 @@
     python -m millijoule.converters.zoo.kws_digits.train SCRATCH [--out FOLDER] [--epochs 14] ...
 
 Draws augmented clips once (kept in ``SCRATCH/features``), trains with AdamW on a cosine schedule,
-keeps the weights with the best validation accuracy (mean over held-out voices and conditions, never
-the recordings), and writes ``config.json`` and ``weights.safetensors`` to ``--out``.
+keeps the weights with the best validation score (over held-out voices and conditions, never the
+recordings), and writes ``config.json`` and ``weights.safetensors`` to ``--out``. ``--network
+teacher`` trains the larger network of ``teacher.py`` instead, which ``--teacher`` learns from.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,8 +31,10 @@ from millijoule.converters.lmuformer import build_module
 from millijoule.converters.lmuformer.convert import DERIVED
 from millijoule.converters.lmuformer.layers import BatchNorm
 
-from .dataset import CONDITIONS, FRAMES, condition_features, training_features
+from .dataset import FRAMES, condition_features, training_features
+from .fast_layers import use_fast_layers
 from .fast_lif import use_fast_lif
+from .teacher import Teacher, load_teacher
 from .words import LABELS
 
 VARIANT = "spiking-ms"
@@ -39,6 +43,8 @@ _COSINES = 14
 # logits matter: train with sharper logits, and fold the factor into the head on export.
 _SHARPNESS = 10.0
 _HEAD = ("head.weight", "head.bias")
+_CONDITION_WEIGHTS = {"clean": 0.5, "noisy": 0.2, "telephone": 0.3}
+_TEACHER_SHARE, _TEMPERATURE = 0.7, 2.0  # of the loss; of both networks' probabilities
 
 
 @dataclass(frozen=True)
@@ -124,63 +130,153 @@ def predict(model: nn.Module, x: Tensor, batch: int = 256) -> np.ndarray:
 
 def voice_accuracy(
     model: nn.Module, sets: dict[str, Evaluation], scale: LogMel
-) -> dict[str, float]:
-    """Accuracy per condition: the mean over voices of each voice's accuracy."""
+) -> dict[str, tuple[float, float]]:
+    """Per condition, of formant and of natural voices: the mean of each voice's accuracy."""
     result = {}
     for condition, data in sets.items():
         logits = predict(model, (data.x.float() - scale.mean) / scale.std)
         right = logits.argmax(1) == data.label
-        result[condition] = float(np.mean([right[data.voice == v].mean() for v in set(data.voice)]))
+        each = {str(v): float(right[data.voice == v].mean()) for v in set(data.voice)}
+        formant = [a for voice, a in each.items() if voice.startswith("espeak")]
+        natural = [a for voice, a in each.items() if not voice.startswith("espeak")]
+        result[condition] = float(np.mean(formant)), float(np.mean(natural))
     return result
 
 
-def train(options: argparse.Namespace) -> None:
-    """Train a model and export it, with its best weights."""
-    torch.manual_seed(options.seed)
-    raw = LogMel(n_mels=options.mels, low_hz=options.low_hz, high_hz=options.high_hz)
-    x, y = cached_training(options, raw)
-    validation = load_validation(options, raw)
-    scale = normalization(raw, x, options.start)
-    hparams = {
-        "dim": options.dim, "depth": 1, "num_heads": 1, "mlp_ratio": options.mlp_ratio,
-        "in_channels": options.mels, "seq_len": FRAMES, "theta": FRAMES, "num_classes": len(LABELS),
-    }  # fmt: skip
+def score(accuracy: dict[str, tuple[float, float]]) -> float:
+    """What epochs are chosen by: formant and natural voices count the same, clean sound most."""
+    return sum(
+        weight * sum(accuracy[condition]) / 2 for condition, weight in _CONDITION_WEIGHTS.items()
+    )
+
+
+def batches(
+    clips: int, per_epoch: int, batch: int, generator: torch.Generator
+) -> Iterator[list[Tensor]]:
+    """Endless epochs, each a list of batches of rows; every clip is used before one is again."""
+    rows = torch.empty(0, dtype=torch.int64)
+    while True:
+        while len(rows) < per_epoch:
+            rows = torch.cat([rows, torch.randperm(clips, generator=generator)])
+        yield [part for part in rows[:per_epoch].split(batch) if len(part) == batch]
+        rows = rows[per_epoch:]
+
+
+def distillation_loss(logits: Tensor, label: Tensor, teacher: Tensor | None) -> Tensor:
+    """Cross entropy with smoothed classes, mixed with the teacher's probabilities if given."""
+    loss = F.cross_entropy(logits, label, label_smoothing=0.05)
+    if teacher is None:
+        return loss
+    target = F.log_softmax(teacher / _TEMPERATURE, 1)
+    own = F.log_softmax(logits / _TEMPERATURE, 1)
+    imitation = F.kl_div(own, target, log_target=True, reduction="batchmean") * _TEMPERATURE**2
+    return (1 - _TEACHER_SHARE) * loss + _TEACHER_SHARE * imitation
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Training clips as drawn, their classes, the teacher's logits, and how to normalize them."""
+
+    x: Tensor
+    label: Tensor
+    teacher: Tensor | None
+    scale: LogMel
+
+    def normalized(self, rows: Tensor) -> Tensor:
+        """Model input of some rows."""
+        return (self.x[rows].float() - self.scale.mean) / self.scale.std
+
+
+def fit(
+    model: nn.Module,
+    clips: Clips,
+    validation: dict[str, Evaluation],
+    options: argparse.Namespace,
+    sharpness: float,
+    save: Callable[[], None],
+) -> None:
+    """Train with a one-cycle schedule; ``save`` the weights whenever validation is best."""
     generator = torch.Generator().manual_seed(options.seed)
-    model = use_fast_lif(build_module(VARIANT, hparams))
-    initialize(model, generator)
-    if options.start:
-        resume(model, options.start)
-    print(f"{sum(p.numel() for p in model.parameters())} parameters, {scale}", flush=True)
-    steps_per_epoch = min(options.clips_per_epoch, len(x)) // options.batch
+    epochs = batches(len(clips.x), options.clips_per_epoch, options.batch, generator)
+    steps = options.epochs * (options.clips_per_epoch // options.batch)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=options.decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, options.rate, total_steps=options.epochs * steps_per_epoch, pct_start=0.08
+        optimizer, options.rate, total_steps=steps, pct_start=options.rise
     )
     best = -1.0
     for epoch in range(options.epochs):
         start, losses = time.perf_counter(), []
         model.train()
-        order = torch.randperm(len(x), generator=generator)
-        for step in range(steps_per_epoch):
-            rows = order[step * options.batch : (step + 1) * options.batch]
-            clips = (x[rows].float() - scale.mean) / scale.std
-            loss = F.cross_entropy(_SHARPNESS * model(clips), y[rows], label_smoothing=0.05)
+        for rows in next(epochs):
+            logits = sharpness * model(clips.normalized(rows))
+            teacher = None if clips.teacher is None else clips.teacher[rows].float()
+            loss = distillation_loss(logits, clips.label[rows], teacher)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimizer.step()
             schedule.step()
             losses.append(float(loss.detach()))
-        if epoch % options.validate_every and epoch != options.epochs - 1:
+        if (epoch + 1) % options.validate_every and epoch != options.epochs - 1:
             continue
-        accuracy = voice_accuracy(model, validation, scale)
-        mean = sum(accuracy.values()) / len(CONDITIONS)
-        line = " ".join(f"{name} {value:.4f}" for name, value in accuracy.items())
-        seconds = time.perf_counter() - start
-        print(f"epoch {epoch} loss {np.mean(losses):.4f} {line} {seconds:.0f} s", flush=True)
+        accuracy = voice_accuracy(model, validation, clips.scale)
+        line = " ".join(f"{name} {a:.4f} {b:.4f}" for name, (a, b) in accuracy.items())
+        mean, seconds = score(accuracy), time.perf_counter() - start
+        print(
+            f"epoch {epoch} loss {np.mean(losses):.4f} {line} score {mean:.4f} {seconds:.0f} s",
+            flush=True,
+        )
         if mean > best:
             best = mean
-            export(model, scale, hparams, options.out)
+            save()
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train a network and export it, with its best weights."""
+    torch.manual_seed(options.seed)
+    raw = LogMel(n_mels=options.mels, low_hz=options.low_hz, high_hz=options.high_hz)
+    x, label = cached_training(options, raw)
+    validation = load_validation(options, raw)
+    clips = Clips(x, label, None, normalization(raw, x, options.start))
+    if options.network == "teacher":
+        train_teacher(options, clips, validation)
+        return
+    if options.teacher:
+        clips = replace(clips, teacher=teacher_logits(options.teacher, clips))
+    hparams = {
+        "dim": options.dim, "depth": 1, "num_heads": 1, "mlp_ratio": options.mlp_ratio,
+        "in_channels": options.mels, "seq_len": FRAMES, "theta": FRAMES, "num_classes": len(LABELS),
+    }  # fmt: skip
+    model = use_fast_layers(use_fast_lif(build_module(VARIANT, hparams)))
+    initialize(model, torch.Generator().manual_seed(options.seed))
+    if options.start:
+        resume(model, options.start)
+    print(f"{sum(p.numel() for p in model.parameters())} parameters, {clips.scale}", flush=True)
+
+    def save() -> None:
+        export(model, clips.scale, hparams, options.out)
+
+    fit(model, clips, validation, options, _SHARPNESS, save)
+
+
+def train_teacher(
+    options: argparse.Namespace, clips: Clips, validation: dict[str, Evaluation]
+) -> None:
+    """Train the larger network; its weights go to ``--out``, a file."""
+    model = Teacher(options.mels, len(LABELS))
+
+    def save() -> None:
+        torch.save(model.state_dict(), options.out)
+
+    fit(model, clips, validation, options, 1.0, save)
+
+
+def teacher_logits(path: Path, clips: Clips) -> Tensor:
+    """What the teacher makes of every clip: float16 ``[clips, classes]``."""
+    model = load_teacher(path, clips.x.shape[2], len(LABELS))
+    with torch.no_grad():
+        parts = torch.arange(len(clips.x)).split(500)
+        return torch.cat([model(clips.normalized(rows)).half() for rows in parts])
 
 
 def resume(model: nn.Module, folder: Path) -> None:
@@ -220,8 +316,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("scratch", type=Path)
     parser.add_argument("--out", type=Path, help="default: SCRATCH/model")
     parser.add_argument("--start", type=Path, help="model folder to go on from")
+    parser.add_argument("--network", choices=("student", "teacher"), default="student")
+    parser.add_argument("--teacher", type=Path, help="weights that --network teacher wrote")
     for name, default in {
-        "mels": 40, "dim": 64, "mlp-ratio": 4, "clips": 60_000, "clips-per-epoch": 60_000,
+        "mels": 40, "dim": 72, "mlp-ratio": 4, "clips": 240_000, "clips-per-epoch": 60_000,
         "batch": 128, "epochs": 16, "validate-every": 1, "validation-words": 100, "seed": 0,
         "jobs": 2, "threads": 1,
     }.items():  # fmt: skip
@@ -230,8 +328,9 @@ def main(arguments: list[str] | None = None) -> int:
         "low-hz": 60.0,
         "high-hz": 7600.0,
         "rate": 4e-3,
+        "rise": 0.1,
         "decay": 0.02,
-        "lowest-snr": 2.0,
+        "lowest-snr": 5.0,
     }.items():
         parser.add_argument(f"--{name}", type=float, default=value)
     options = parser.parse_args(arguments)

@@ -10,8 +10,20 @@ import torch
 
 from millijoule.audio import LogMel, LogMelStream
 from millijoule.converters.lmuformer.layers import Lif
+from millijoule.converters.ops import lmu_memory
 from millijoule.converters.source import resolve_folder
-from millijoule.converters.zoo.kws_digits import augment, evaluate, fast_lif, synthesize, words
+from millijoule.converters.zoo.kws_digits import (
+    augment,
+    dataset,
+    engines,
+    evaluate,
+    fast_layers,
+    fast_lif,
+    synthesize,
+    teacher,
+    train,
+    words,
+)
 from millijoule.converters.zoo.kws_digits.evaluate import HERE, load_torch, recognize, recordings
 from millijoule.inputs.wav import read_wav
 
@@ -136,3 +148,90 @@ def test_fast_lif_equals_the_operator(threshold: float) -> None:
     for s in spikes:
         (s * weight).sum().backward()
     torch.testing.assert_close(x[0].grad, x[1].grad, rtol=1e-4, atol=1e-6)
+
+
+def test_fast_layers_equal_the_operators() -> None:
+    torch.manual_seed(0)
+    exact, fast = (train.build_module(CONFIG["variant"], CONFIG["hparams"]) for _ in range(2))
+    fast.load_state_dict(exact.state_dict())
+    fast_layers.use_fast_layers(fast)
+    assert set(fast.state_dict()) == set(exact.state_dict())
+    shape = CONFIG["hparams"]["seq_len"], CONFIG["hparams"]["dim"]
+    spikes = (torch.rand(3, *shape) > 0.5).float()
+    for name, *inputs in [
+        ("patch_embed.proj_conv1", spikes),
+        ("block.0.attn.proj_conv", spikes, exact.get_submodule("block.0.attn.proj_bn")),
+        ("block.0.attn.lmu.W_u", spikes),
+    ]:
+        pair = [m.get_submodule(name)(*inputs) for m in (exact.train(), fast.train())]
+        torch.testing.assert_close(*pair, rtol=0.02, atol=0.02)
+        pair = [m.get_submodule(name)(*inputs) for m in (exact.eval(), fast.eval())]
+        assert torch.equal(*pair)
+
+
+def test_fast_memory_equals_the_operator() -> None:
+    impulse = torch.randn(20, 6)
+    memory, u = fast_layers.FastMemory(impulse), (torch.rand(3, 20) > 0.5).float()
+    expected = lmu_memory(u, impulse)
+    torch.testing.assert_close(memory(u, None), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(memory(u.requires_grad_(), None), expected, rtol=0.02, atol=0.1)
+
+
+def test_warped_bands_move_a_formant_and_keep_the_level() -> None:
+    x = np.zeros((4, 40))
+    x[:, 20] = 1
+    peaks = set()
+    for seed in range(20):
+        warped = augment.warp_bands(x, 60.0, 7600.0, np.random.default_rng(seed))
+        assert warped.shape == x.shape
+        assert warped.max() > 0.4
+        peaks.add(int(warped[0].argmax()))
+    assert len(peaks) > 3
+    assert min(peaks) < 20 < max(peaks)
+    flat = augment.warp_bands(np.full((2, 40), -3.0), 60.0, 7600.0, np.random.default_rng(0))
+    np.testing.assert_allclose(flat, -3.0)
+
+
+def _speech(words_of_voices: dict[str, list[str]]) -> dataset.Speech:
+    word = np.array([w for spoken in words_of_voices.values() for w in spoken])
+    voice = np.repeat(list(words_of_voices), [len(v) for v in words_of_voices.values()])
+    edges = np.arange(len(word) + 1)
+    return dataset.Speech(np.zeros(len(word), np.int16), edges[:-1], edges[1:], word, voice, voice)
+
+
+def test_sampler_draws_every_kind_of_word() -> None:
+    spoken = [*words.DIGITS, "hero", "kitchen"]
+    sampler = dataset.Sampler(
+        _speech({"espeak-a": spoken, "flite-b": spoken * 4, "pico-c": ["one"]})
+    )
+    rng = np.random.default_rng(0)
+    ones = [sampler.draw(1, rng) for _ in range(300)]
+    assert {1, 60} < set(ones)
+    assert sum(index == 1 for index in ones) < 120  # formant synthesis is the smaller part
+    unknown = {sampler.draw(len(words.DIGITS), rng) % 12 for _ in range(50)}
+    assert unknown == {10, 11}
+
+
+def test_blends_know_no_held_out_speaker() -> None:
+    held_out = synthesize.TEST_SPEAKERS | synthesize.VALIDATION_SPEAKERS
+    assert not held_out & set(engines.CROWD)
+    blended = {n for v in engines.NATURAL_VOICES if "+" in v.name for n in v.name.split("+")}
+    assert not held_out & blended
+
+
+def test_every_clip_is_used_before_one_is_again() -> None:
+    epochs = train.batches(100, 50, 10, torch.Generator().manual_seed(0))
+    rows = torch.cat([*next(epochs), *next(epochs)])
+    assert sorted(rows.tolist()) == list(range(100))
+
+
+def test_imitating_a_teacher_that_agrees_costs_nothing_more() -> None:
+    logits, label = torch.tensor([[4.0, 0.0, 0.0]]), torch.tensor([0])
+    alone = train.distillation_loss(logits, label, None)
+    agreeing = train.distillation_loss(logits, label, logits)
+    other = train.distillation_loss(logits, label, -logits)
+    assert agreeing < alone < other
+
+
+def test_teacher_takes_frames_and_gives_classes() -> None:
+    assert teacher.Teacher(40, 11).eval()(torch.zeros(2, 98, 40)).shape == (2, 11)
