@@ -18,7 +18,12 @@ Factory = pytest.TempPathFactory
 
 SPIKING = next(golden for golden in LMUFORMER if golden.name == "lmuformer-spiking-ms-s")
 PLAIN = next(golden for golden in LMUFORMER if golden.name == "lmuformer-plain-s")
-CASES = [(SPIKING, ("--streaming",)), (SPIKING, ()), (PLAIN, ("--streaming",))]
+CASES = [
+    (SPIKING, ("--streaming",)),
+    (SPIKING, ()),
+    (SPIKING, ("--streaming", "--dtype", "int8")),
+    (PLAIN, ("--streaming",)),
+]
 C_M4 = ("--target", "cortex-m4", "--emit", "c")
 
 
