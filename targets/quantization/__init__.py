@@ -71,8 +71,9 @@ def quantize(
 def _tolerance(model: Model, accuracy: dict[str, Any]) -> dict[str, float]:
     """Tolerances where a real sum is rounded to int8 on the way.
 
-    Sums in another order may land on the other side of a half, which moves one input of a layer by
-    a unit. That is allowed to make a tenth of the difference that quantization makes as a whole.
+    Sums in another order, or fused with products, may land on the other side of a half, which moves
+    one input of a layer by a unit. That is allowed to make a tenth of the difference that
+    quantization makes as a whole.
     """
     found = dict(model.tolerance)
     for output, errors in accuracy["outputs"].items():

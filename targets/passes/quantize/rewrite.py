@@ -21,7 +21,6 @@ from tvm import relax
 from millijoule.converters.importer import relax_type, tensor_type
 from millijoule.converters.ops import TensorType
 from millijoule.errors import UnsupportedError
-from millijoule.targets.kernels.epilogue import BINARY, UNARY
 from millijoule.targets.passes.match import op_name
 from millijoule.targets.passes.quantize.emit import Emitter
 from millijoule.targets.passes.quantize.graph import Graph
@@ -44,14 +43,18 @@ from millijoule.targets.passes.quantize.values import (
     fixed_point,
 )
 
-# Float operators that give the same bits everywhere: one IEEE operation per element, or none.
+# Float operators after which a value has the same bits everywhere: one operation per element, or
+# none. Additions are missing: with a product before them, some targets round once, others twice.
 EXACT = {
-    *UNARY,
-    *BINARY,
     "relax.astype",
     "relax.broadcast_to",
     "relax.concat",
+    "relax.divide",
     "relax.expand_dims",
+    "relax.maximum",
+    "relax.minimum",
+    "relax.multiply",
+    "relax.nn.relu",
     "relax.permute_dims",
     "relax.reshape",
     "relax.squeeze",
@@ -74,8 +77,8 @@ class Notes:
     """What a rewrite did.
 
     ``fractions``: neurons that have fewer than 16 fraction bits. ``kept``: layers that stay float.
-    ``rounds_sums``: whether real sums are rounded to int8, which another order of summation may
-    round otherwise.
+    ``rounds_sums``: whether real sums are rounded to int8, which another target, that sums in
+    another order or fuses products with sums, may round otherwise.
     """
 
     layers: list[LayerNote] = field(default_factory=list)
@@ -214,7 +217,7 @@ class Rewriter:
                 return value
             if value.dtype == "uint8" and value.bound <= WEIGHT_LIMIT:
                 return replace(value, expr=self.emitter.cast(value, "int8"))
-        self.notes.rounds_sums |= expr in self._inexact
+        self.notes.rounds_sums |= expr in self._inexact or self._is_sum(expr)
         source = self.emitter.plain(value)
         result = self.emitter.op("quantize", {"scale": scale}, [source], layer)
         return affine(result, scale, 0.0, WEIGHT_LIMIT)
@@ -267,7 +270,7 @@ class Rewriter:
 
     def _unchanged(self, var: relax.Var, call: relax.Call, layer: str) -> Value | list[Value]:
         """The call on floats."""
-        if op_name(call) not in EXACT:
+        if op_name(call) not in EXACT or any(map(self._is_sum, self.graph.operands[var])):
             self._inexact.add(var)
         copy = relax.Call(call.op, [self.plain(a) for a in call.args], call.attrs, call.ty_args)
         result = self.emitter.emit(copy, var.name)
@@ -278,6 +281,11 @@ class Rewriter:
         if isinstance(result.ty, relax.TupleType):
             return [Plain(f) for f in self.fields(result, len(result.ty.fields))]
         return Plain(result)
+
+    def _is_sum(self, expr: relax.Expr) -> bool:
+        """Whether converting to float adds a bias."""
+        value = self._values.get(expr) if isinstance(expr, relax.Var) else None
+        return isinstance(value, Affine) and bool(value.bias.any())
 
     def _layer_of(self, root: relax.Var) -> str:
         """A layer's name is on its product, or on the bias addition behind it."""
