@@ -8,6 +8,7 @@ from millijoule.converters.ops.lif import LifRule, lif, lif_record, pack_params
 from millijoule.converters.ops.lif_fixed import LIF_FIXED
 from millijoule.converters.ops.lmu_memory import LMU_STEP_FIXED, lmu_memory, lmu_step
 from millijoule.converters.ops.quantize import QUANTIZE
+from millijoule.converters.ops.rescale import RESCALE
 from millijoule.converters.ops.spike_conv import spike_conv
 from millijoule.converters.ops.spike_linear import spike_linear
 from millijoule.converters.ops.vocabulary import (
@@ -22,6 +23,7 @@ __all__ = [
     "LIF_FIXED",
     "LMU_STEP_FIXED",
     "QUANTIZE",
+    "RESCALE",
     "VOCABULARY",
     "LifRule",
     "OpCounts",

@@ -12,6 +12,7 @@ from millijoule.targets.kernels.lif import lif_f32
 from millijoule.targets.kernels.lif.fixed import KNOWN, known_rows, lif_fixed
 from millijoule.targets.kernels.lmu import lmu_memory, lmu_step, lmu_step_fixed
 from millijoule.targets.kernels.quantize import quantize
+from millijoule.targets.kernels.rescale import rescale
 from millijoule.targets.kernels.spike import spike_conv, spike_linear
 
 CPU_KERNELS: dict[str, KernelBuilder] = {
@@ -22,6 +23,7 @@ CPU_KERNELS: dict[str, KernelBuilder] = {
     "lmu_step": lmu_step,
     "lmu_step_fixed": lmu_step_fixed,
     "quantize": quantize,
+    "rescale": rescale,
     "spike_conv": spike_conv,
     "spike_linear": spike_linear,
 }

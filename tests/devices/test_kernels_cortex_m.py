@@ -26,6 +26,7 @@ from fixtures.operands import (
     lmu_step_fixed_operands,
     lmu_step_operands,
     normal,
+    rescale_operands,
     spikes,
 )
 from millijoule.converters.ops import VOCABULARY, LifRule
@@ -37,6 +38,7 @@ from millijoule.converters.ops.lmu_memory import (
     lmu_step_reference,
 )
 from millijoule.converters.ops.quantize import quantize_reference
+from millijoule.converters.ops.rescale import rescale_reference
 from millijoule.converters.ops.spike_conv import spike_conv_reference
 from millijoule.converters.ops.spike_linear import spike_linear_reference
 from millijoule.targets.kernels import CPU_KERNELS
@@ -152,12 +154,16 @@ def test_memories(core: str, tmp_path: Path) -> None:
 
 
 @by_core
-def test_quantize(core: str, tmp_path: Path) -> None:
+def test_quantize_and_rescale(core: str, tmp_path: Path) -> None:
     cases: list[Case] = []
     for width in (1, 40, 65):
         x = normal((2, width)) * 2
         x[0, 0] = 1e30
         cases.append(("quantize", {"scale": 0.02}, [x], [quantize_reference(x, 0.02)]))
+        for right in (1, 22, 32, 45):
+            operands = rescale_operands((2, width), right)
+            expected = [rescale_reference(*operands, right)]
+            cases.append(("rescale", {"right": right}, operands, expected))
     check(core, cases, tmp_path)
 
 

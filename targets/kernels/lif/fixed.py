@@ -22,11 +22,11 @@ from millijoule.converters.ops.lif.op import after_reset, fires, reset_before, r
 from millijoule.converters.ops.lif_fixed.op import LIF_FIXED, ROWS, UNIT_BITS
 from millijoule.converters.ops.vocabulary import Attrs
 from millijoule.targets.kernels import simd
+from millijoule.targets.kernels.fixed_point import scaled
 from millijoule.targets.kernels.form import KernelForm
 from millijoule.targets.target import Isa
 
 KNOWN = "known"  # attribute: rows of params that hold one value
-LARGEST = "largest right"  # key: bound of all shifts
 HALF_DECAY = 1 << (UNIT_BITS - 1)
 _INT32 = "int32"
 
@@ -48,9 +48,8 @@ def lif_fixed(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> KernelF
 
 
 def known_rows(params: Any) -> dict[str, int]:
-    """The rows of constant ``params [7, C]`` that hold one value each, and the largest shift."""
-    largest = {LARGEST: int(params[ROWS.index("right")].max())}
-    return largest | {
+    """The rows of constant ``params [7, C]`` that hold one value each."""
+    return {
         name: int(row[0])
         for name, row in zip(ROWS, params, strict=True)
         if row.size and (row == row[0]).all()
@@ -108,9 +107,8 @@ class _Scan:
         threshold, zero = row("threshold"), simd.zeros(lanes, _INT32)
         x = simd.load(self._x, [b, t], column, lanes)
         # values used more than once go through a register of their own, or TVM computes them again
-        short = lanes == 1 and self._known.get(LARGEST, 32) < 32 and "right" not in self._known
-        scale = _scaled_below_32 if short else _scaled
-        potential.set(0, vec, scale(x, row("multiplier"), row("right"), lanes) + row("shift"))
+        product = scaled(x, row("multiplier"), row("right"), lanes)
+        potential.set(0, vec, product + row("shift"))
         z = potential.get(0, vec)
         if rule.synaptic:
             current = _by_unit(state.get(1, vec), row("synapse"), None, lanes) + z
@@ -148,25 +146,4 @@ def _by_unit(value: Any, factor: Any, known: int | None, lanes: int) -> Any:
     one = simd.splat(T.int32(1), lanes)
     if known == HALF_DECAY:
         return T.shift_right(value + one, one)
-    return _scaled(value, factor, simd.splat(T.int32(UNIT_BITS), lanes), lanes)
-
-
-def _scaled(value: Any, factor: Any, right: Any, lanes: int) -> Any:
-    """``value·factor / 2**right`` rounded to nearest, ties upwards: 64-bit product."""
-    wide = simd.vector_type("int64", lanes)
-    one, shift = simd.splat(T.int64(1), lanes), T.cast(right, wide)
-    product = T.cast(value, wide) * T.cast(factor, wide) + T.shift_left(one, shift - one)
-    return simd.convert(T.shift_right(product, shift), _INT32, lanes)
-
-
-def _scaled_below_32(value: Any, factor: Any, right: Any, lanes: int) -> Any:
-    """`_scaled` of one channel for ``right`` < 32: shifts of words, not of 64 bits."""
-    assert lanes == 1
-    wide = T.alloc_buffer((1,), "int64")
-    half = T.shift_left(T.uint32(1), T.cast(right - 1, "uint32"))
-    product = T.cast(value, "int64") * T.cast(factor, "int64")
-    tir.store(wide, [0], product + T.cast(half, "int64"))
-    low, high = T.cast(wide[0], "uint32"), T.cast(T.shift_right(wide[0], T.int64(32)), "uint32")
-    amount = T.cast(right, "uint32")
-    word = (low >> amount) | T.shift_left(high, T.uint32(32) - amount)
-    return T.reinterpret("int32", word)
+    return scaled(value, factor, simd.splat(T.int32(UNIT_BITS), lanes), lanes)

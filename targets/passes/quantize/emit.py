@@ -16,7 +16,14 @@ from millijoule.targets.passes.quantize.numbers import (
     fixed,
     fraction_for,
 )
-from millijoule.targets.passes.quantize.values import Affine, Plain, Value, affine, fixed_point
+from millijoule.targets.passes.quantize.values import (
+    Affine,
+    Plain,
+    Value,
+    affine,
+    channels,
+    fixed_point,
+)
 
 
 class Emitter:
@@ -66,18 +73,29 @@ class Emitter:
             return value
         if bound > INT32_LIMIT:
             raise OverflowError("a fixed-point value outgrows int32")
-        wide = self.cast(value, "int64")
         if old is not None and old <= fraction:
+            wide = self.cast(value, "int64")
             shifted = relax.op.left_shift(wide, _scalar(fraction - old))
             return fixed_point(self._narrow(self.emit(shifted)), fraction, bound)
         multiplier, right = common_multiplier(value.scale * 2.0**fraction)
+        offset = fixed(value.bias, fraction)
+        width = width_of(value.expr)
+        factors, offsets = channels(multiplier, width), channels(offset, width)
+        if factors is None or offsets is None:
+            return fixed_point(self._rescaled(value, multiplier, right, offset), fraction, bound)
+        operands = [relax.const(row.astype(np.int32)) for row in (factors, offsets)]
+        result = self.op("rescale", {"right": right}, [self.cast(value, "int32"), *operands], "")
+        return fixed_point(result, fraction, bound)
+
+    def _rescaled(
+        self, value: Affine, multiplier: np.ndarray, right: int, offset: np.ndarray
+    ) -> relax.Expr:
+        """What ``rescale`` computes, with factors that vary along other axes than the last."""
+        wide = self.cast(value, "int64")
         product = self.emit(relax.op.multiply(wide, _constant(multiplier, "int64")))
         rounded = self.emit(relax.op.add(product, _scalar(1 << (right - 1))))
-        result = self.emit(relax.op.right_shift(rounded, _scalar(right)))
-        offset = fixed(value.bias, fraction)
-        if offset.any():
-            result = self.emit(relax.op.add(result, _constant(offset, "int64")))
-        return fixed_point(self._narrow(result), fraction, bound)
+        shifted = self.emit(relax.op.right_shift(rounded, _scalar(right)))
+        return self._narrow(self.emit(relax.op.add(shifted, _constant(offset, "int64"))))
 
     def _narrow(self, expr: relax.Expr) -> relax.Expr:
         return self.emit(relax.op.astype(expr, "int32"))

@@ -11,9 +11,9 @@ from millijoule.errors import UnsupportedError
 from millijoule.targets.passes.quantize.numbers import (
     INT32_LIMIT,
     UNIT_BITS,
+    common_multiplier,
     fixed,
     fraction_for,
-    multipliers,
 )
 
 MIN_FRACTION = 6  # coarser potentials than 1/64 are no longer the same neuron
@@ -62,10 +62,10 @@ def fixed_neurons(
             f"{fraction} fraction bits of 32, but {MIN_FRACTION} are needed; scale the layer's "
             "weights and thresholds down together, or build it with dtype float32"
         )
-    multiplier, right = multipliers(np.ldexp(factor, fraction))
+    multiplier, right = common_multiplier(np.ldexp(factor, fraction))
     rows = [
         multiplier,
-        right,
+        np.full_like(multiplier, right),  # one shift for all: kernels have it as a constant
         fixed(shift, fraction),
         fixed(decay, UNIT_BITS),
         fixed(threshold, fraction),

@@ -9,7 +9,7 @@ from fixtures.kernels import ISAS, run_scheduled
 from fixtures.operands import LIF_RULES, TAILS, VALID, lif_attrs, lif_fixed_operands
 from millijoule.converters.ops import LifRule
 from millijoule.converters.ops.lif_fixed import lif_fixed_reference
-from millijoule.targets.kernels.lif.fixed import LARGEST, known_rows
+from millijoule.targets.kernels.lif.fixed import known_rows
 from millijoule.targets.target import Isa
 
 by_isa = pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
@@ -38,7 +38,6 @@ def test_widths(channels: int, isa: Isa) -> None:
 
 @by_isa
 def test_shifts_of_every_size(isa: Isa) -> None:
-    """Up to 31 bits they are shifts of words on scalar cores."""
     for right in (np.arange(1, 32), np.arange(1, 63)):
         channels = len(right)
         x, params, state = lif_fixed_operands(LifRule(), channels)
@@ -60,10 +59,9 @@ def test_parameters_that_all_channels_share(decay: int, right: int, isa: Isa) ->
 
 def test_known_rows_are_those_with_one_value() -> None:
     _, params, _ = lif_fixed_operands(LifRule(), 35)
-    largest = {LARGEST: int(params[1].max())}
-    assert known_rows(params) == largest
+    assert known_rows(params) == {}
     params[3], params[5] = 16384, 0
-    assert known_rows(params) == largest | {"decay": 16384, "reset": 0}
+    assert known_rows(params) == {"decay": 16384, "reset": 0}
 
 
 def test_a_stream_gives_the_bits_of_the_sequence() -> None:
