@@ -142,8 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Count, print the table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--core", choices=CORES, default="cortex-m4")
-    parser.add_argument("--check", action="store_true", help=f"exit 1 beyond {GOAL:.0%}")
-    parser.add_argument("--json", metavar="FILE", type=Path)
+    parser.add_argument("--check", action="store_true", help=f"exit 1 beyond {GOAL:.0%}%")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the table to FILE, too")
     options = parser.parse_args(arguments)
     warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")  # torch.export
     with tempfile.TemporaryDirectory(prefix="mjbench-") as work:
