@@ -58,10 +58,12 @@ void lif_backward(const float *restrict g, const float *restrict u, float *restr
 @lru_cache(maxsize=1)
 def _library() -> ctypes.CDLL:
     with tempfile.TemporaryDirectory() as folder:
-        source, library = Path(folder, "lif.c"), Path(folder, "lif.so")
+        source, part, library = (Path(folder, f"lif.{kind}") for kind in ("c", "o", "so"))
         source.write_text(_SOURCE)
-        flags = ["-O3", "-march=native", "-ffast-math", "-shared", "-fPIC"]
-        subprocess.run(["cc", *flags, "-o", str(library), str(source), "-lm"], check=True)
+        flags = ["-O3", "-march=native", "-ffast-math", "-fPIC"]
+        subprocess.run(["cc", *flags, "-c", "-o", str(part), str(source)], check=True)
+        # linked without -ffast-math, with which loading would round subnormals to zero everywhere
+        subprocess.run(["cc", "-shared", "-o", str(library), str(part), "-lm"], check=True)
         return ctypes.CDLL(str(library))
 
 

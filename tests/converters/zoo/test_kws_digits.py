@@ -150,6 +150,13 @@ def test_fast_lif_equals_the_operator(threshold: float) -> None:
     torch.testing.assert_close(x[0].grad, x[1].grad, rtol=1e-4, atol=1e-6)
 
 
+def test_fast_lif_leaves_subnormal_numbers_alone() -> None:
+    """A library linked with -ffast-math would switch them off for the whole process."""
+    fast_lif.FastLif(1.0).train()(torch.ones(1, 2, 3))
+    assert np.float32(1e-40) / 2 > 0
+    assert np.float64(5e-324) * 1 > 0
+
+
 def test_fast_layers_equal_the_operators() -> None:
     torch.manual_seed(0)
     exact, fast = (train.build_module(CONFIG["variant"], CONFIG["hparams"]) for _ in range(2))
