@@ -131,8 +131,7 @@ def check(
     """:func:`compare`, but a regression raises VerificationError (exit code 1)."""
     result = compare(new, old, max_regression)
     if result.regressed:
-        advice = "" if isinstance(result, CountComparison) else "; see which layer with mj compare"
-        raise VerificationError(f"[baseline] {result}{advice}")
+        raise VerificationError(f"[baseline] {result}")
     return result
 
 
