@@ -119,7 +119,8 @@ class Stepper:
             self._frame[...] = 0
             self._valid[0] = 0
             return
-        self.check_length(self.steps + 1)
+        if self.steps >= self._limit:
+            self.check_length(self.steps + 1)
         self._feed(frame)
         self._valid[0] = 1
 

@@ -64,6 +64,7 @@ class NativeProgram:
         self._check(status, "cannot start the program")
         # Stops the threads when the program is closed, or forgotten without being closed.
         self._finalizer = weakref.finalize(self, _deinit, lib, self._context, self._arena, weights)
+        self._open = True
         self.set_threads(threads)
 
     def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
@@ -145,10 +146,11 @@ class NativeProgram:
 
     def close(self) -> None:
         """Stop threads; may be called again."""
+        self._open = False
         self._finalizer()
 
     def _require_open(self) -> None:
-        if not self._finalizer.alive:
+        if not self._open:
             raise UsageError("the program is closed; load the bundle again")
 
     def _bind(
