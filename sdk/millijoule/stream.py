@@ -42,7 +42,7 @@ def require_streaming(manifest: Manifest) -> Streaming:
 
 
 class Stepper:
-    """Drives a streaming program step by step; the caller checks frames and holds a lock."""
+    """Drives a streaming program step by step, checking frames; the caller holds a lock."""
 
     def __init__(self, manifest: Manifest, program: Program) -> None:
         self.streaming = require_streaming(manifest)

@@ -13,21 +13,13 @@ from millijoule.converters.importer import tensor_type
 from millijoule.targets.kernels.concat import Part, concat
 from millijoule.targets.passes.match import constants, op_name
 from millijoule.targets.passes.meta import KernelMeta, call_kernel
+from millijoule.targets.passes.rewrite_main import rewrite_main
 from millijoule.targets.target import Isa
 
 
 def lower_concat(isa: Isa) -> tvm.transform.Pass:
     """The pass over function ``main``."""
-
-    @tvm.transform.module_pass(opt_level=0, name="LowerConcat")
-    def run(mod: tvm.IRModule, _: tvm.transform.PassContext) -> tvm.IRModule:
-        lowering = _Lowering(mod, isa)
-        main = lowering.visit_expr(mod["main"])
-        result = lowering.builder_.get()
-        result.update_func(result.get_global_var("main"), main)
-        return result
-
-    return run
+    return rewrite_main("LowerConcat", lambda mod: _Lowering(mod, isa))
 
 
 @mutator

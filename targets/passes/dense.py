@@ -23,6 +23,7 @@ from millijoule.targets.kernels.gemm import GemmShape, choose_tile, gemm_f32, pa
 from millijoule.targets.kernels.gemm_s8 import gemm_s8, unit_of
 from millijoule.targets.passes.match import constant, op_name
 from millijoule.targets.passes.meta import KernelMeta, call_kernel
+from millijoule.targets.passes.rewrite_main import rewrite_main
 from millijoule.targets.target import Isa
 
 # dtypes of weights, input and result
@@ -44,17 +45,9 @@ class _Chain:
 
 def lower_dense(isa: Isa, layers: Mapping[str, str]) -> tvm.transform.Pass:
     """The pass over function ``main``; ``layers`` maps variable names to layer names."""
-
-    @tvm.transform.module_pass(opt_level=0, name="LowerDense")
-    def run(mod: tvm.IRModule, _: tvm.transform.PassContext) -> tvm.IRModule:
-        chains, inner = _find_chains(mod["main"], layers)
-        lowering = _Lowering(mod, chains, inner, isa)
-        main = lowering.visit_expr(mod["main"])
-        result = lowering.builder_.get()
-        result.update_func(result.get_global_var("main"), main)
-        return result
-
-    return run
+    return rewrite_main(
+        "LowerDense", lambda mod: _Lowering(mod, *_find_chains(mod["main"], layers), isa)
+    )
 
 
 def _match_root(

@@ -22,21 +22,13 @@ from millijoule.errors import UnsupportedError
 from millijoule.targets.kernels import CONSTANT_FACTS, KernelBuilder, KernelForm
 from millijoule.targets.passes.match import constant
 from millijoule.targets.passes.meta import KernelMeta, call_kernel
+from millijoule.targets.passes.rewrite_main import rewrite_main
 from millijoule.targets.target import Isa
 
 
 def lower_vocabulary(kernels: Mapping[str, KernelBuilder], isa: Isa) -> tvm.transform.Pass:
     """The pass; ``kernels`` maps op names to builders of scheduled forms."""
-
-    @tvm.transform.module_pass(opt_level=0, name="LowerVocabulary")
-    def run(mod: tvm.IRModule, _: tvm.transform.PassContext) -> tvm.IRModule:
-        lowering = _Lowering(mod, kernels, isa)
-        main = lowering.visit_expr(mod["main"])
-        result = lowering.builder_.get()
-        result.update_func(result.get_global_var("main"), main)
-        return result
-
-    return run
+    return rewrite_main("LowerVocabulary", lambda mod: _Lowering(mod, kernels, isa))
 
 
 @mutator
