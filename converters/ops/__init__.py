@@ -4,6 +4,9 @@ Importing this package registers every op with torch and fills `VOCABULARY`. To 
 docs/add-an-op.md.
 """
 
+from millijoule.converters.ops.binary_attention import binary_attention
+from millijoule.converters.ops.binary_embedding import binary_embedding
+from millijoule.converters.ops.binary_linear import binarize, binarize_ste, binary_linear
 from millijoule.converters.ops.lif import LifRule, lif, lif_record, pack_params
 from millijoule.converters.ops.lif_fixed import LIF_FIXED
 from millijoule.converters.ops.lmu_memory import LMU_STEP_FIXED, lmu_memory, lmu_step
@@ -30,6 +33,11 @@ __all__ = [
     "TensorType",
     "VocabularyOp",
     "accumulator",
+    "binarize",
+    "binarize_ste",
+    "binary_attention",
+    "binary_embedding",
+    "binary_linear",
     "lif",
     "lif_record",
     "lmu_memory",

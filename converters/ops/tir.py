@@ -7,7 +7,7 @@ expect of a function that cannot be fused.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import tvm.script.ir_builder.tirx as T
@@ -59,3 +59,16 @@ def scratch(shape: Sequence[int], dtype: str) -> Any:
 def store(buffer: Any, index: Sequence[Any], value: Any) -> None:
     """``buffer[index] = value``."""
     T.buffer_store(buffer, value, list(index))
+
+
+@contextmanager
+def loops(shape: Sequence[int]) -> Iterator[list[Any]]:
+    """Nested serial loops over ``shape``; gives their variables."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(T.serial(0, extent)) for extent in shape]
+
+
+def sign(x: Any) -> Any:
+    """int32 expression of the sign of a float32: -1, 0 or +1."""
+    zero = T.float32(0)
+    return T.cast(x > zero, "int32") - T.cast(x < zero, "int32")

@@ -46,11 +46,13 @@ class OpCounts:
     """Arithmetic of one call. A spike-driven op counts its *dense* accumulates in ``adds``.
 
     ``spike_operand``: index of the operand whose spikes decide how many accumulates really happen;
-    then the true number is ``adds_per_spike`` times the sum of that operand.
+    then the true number is ``adds_per_spike`` times the sum of that operand. ``binary_ops`` counts
+    products of one-bit values, each with its accumulation.
     """
 
     multiplies: int = 0
     adds: int = 0
+    binary_ops: int = 0
     spike_operand: int | None = None
     adds_per_spike: float = 0.0
 
@@ -60,7 +62,9 @@ class VocabularyOp:
     """One op: ``results`` gives result types, ``naive`` its TIR meaning, ``counts`` its arithmetic.
 
     ``attr_names`` are the op's non-tensor arguments in the order of its torch schema, after the
-    tensors. ``naive(attrs, operands)`` returns a PrimFunc over operands then results.
+    tensors. ``naive(attrs, operands)`` returns a PrimFunc over operands then results. ``tap``:
+    prefix under which the first result may be read back, e.g. "spikes"; ``second_tap``: the same
+    for the second result, if the attributes say that somebody may.
     """
 
     name: str
@@ -68,7 +72,8 @@ class VocabularyOp:
     results: Callable[[Attrs, Sequence[TensorType]], tuple[TensorType, ...]]
     naive: Callable[[Attrs, Sequence[TensorType]], Any]
     counts: Callable[[Attrs, Sequence[TensorType]], OpCounts]
-    tap: str | None = None  # prefix under which the first result may be read back, e.g. "spikes"
+    tap: str | None = None
+    second_tap: Callable[[Attrs], str | None] | None = None
 
 
 VOCABULARY: dict[str, VocabularyOp] = {}

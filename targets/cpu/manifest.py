@@ -100,8 +100,8 @@ def _spike_input(
 def _output_names(plan: Plan) -> dict[tuple[int, int], str]:
     """Names of kernel outputs in the arena: the op's tap, else the layer, else what they feed.
 
-    Only first results are named, plus whatever a spike-driven kernel reads; a second output of the
-    same name gets a number.
+    Only first results are named, second ones that the op taps, and whatever a spike-driven kernel
+    reads; a second output of the same name gets a number.
     """
     names: dict[tuple[int, int], str] = {}
     last: dict[tuple[str, int], tuple[int, int]] = {}
@@ -119,6 +119,8 @@ def _output_names(plan: Plan) -> dict[tuple[int, int], str]:
             name = call.meta.tap or call.meta.layer
             if name:
                 names[index, 0] = name
+        if call.meta.second_tap and call.outputs[1].space == "arena":
+            names[index, 1] = call.meta.second_tap
     for place, name in wanted.items():
         if _ref(plan, place).space == "arena":
             names.setdefault(place, name)

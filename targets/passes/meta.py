@@ -30,6 +30,7 @@ class KernelMeta:
     spike_operand: int | None = None
     adds_per_spike: float = 0.0
     tap: str | None = None
+    second_tap: str | None = None
     scheduled: bool = True
 
     @staticmethod
@@ -38,15 +39,18 @@ class KernelMeta:
     ) -> KernelMeta:
         """Meta of a vocabulary op's call."""
         counts = op.counts(attrs, types)
+        second = op.second_tap(attrs) if op.second_tap else None
         return KernelMeta(
             op=op.name,
             layer=layer,
             results=len(op.results(attrs, types)),
             multiplies=counts.multiplies,
             adds=counts.adds,
+            binary_ops=counts.binary_ops,
             spike_operand=counts.spike_operand,
             adds_per_spike=counts.adds_per_spike,
             tap=f"{op.tap}:{layer}" if op.tap else None,
+            second_tap=f"{second}:{layer}" if second else None,
             scheduled=scheduled,
         )
 
