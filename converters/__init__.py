@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["FAMILIES", "convert", "list_models"]
 
 # family → the module with `convert_folder(folder, streaming, batch) -> Model`
-FAMILIES = {"lmuformer": "millijoule.converters.lmuformer.convert"}
+FAMILIES = {
+    "lmuformer": "millijoule.converters.lmuformer.convert",
+    "fmvit": "millijoule.converters.fmvit.convert",
+}
 
 
 def convert(
@@ -89,15 +92,15 @@ def _convert(
 
 def list_models() -> list[dict[str, Any]]:
     """Families with their variants, and zoo entries, for ``mj models``."""
-    from millijoule.converters.lmuformer.hparams import VARIANTS
+    from millijoule.converters import fmvit, lmuformer
 
+    families = {
+        "lmuformer": (lmuformer.VARIANTS, "arXiv 2402.04882"),
+        "fmvit": (fmvit.VARIANTS, "arXiv 2311.05707: a reconstruction, the authors have no code"),
+    }
     rows: list[dict[str, Any]] = [
-        {
-            "name": "lmuformer",
-            "kind": "family",
-            "variants": list(VARIANTS),
-            "note": "arXiv 2402.04882",
-        }
+        {"name": name, "kind": "family", "variants": list(variants), "note": note}
+        for name, (variants, note) in families.items()
     ]
     for name, path in zoo_entries().items():
         folder = read_folder(path)

@@ -1,0 +1,94 @@
+"""A model folder of the family → `Model`, always in deployed form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from millijoule.converters.checkpoint import find_weights, load_weights, read_checkpoint
+from millijoule.converters.fmvit import build_module
+from millijoule.converters.fmvit.model import LEVELS, FmVit, attention_macs, deploy
+from millijoule.converters.importer import import_program
+from millijoule.converters.macs import count_macs
+from millijoule.converters.model import Model
+from millijoule.converters.ops import TensorType
+from millijoule.converters.samples import random_candidates
+from millijoule.converters.source import Folder
+from millijoule.errors import UnsupportedError
+
+FAMILY = "fmvit"
+INPUT = "x"
+_TOLERANCE = 2e-5  # of an output's largest value, or of 1 if that is larger
+
+
+def convert_folder(folder: Folder, streaming: bool, batch: int) -> Model:
+    """Build the module, load a checkpoint of either form, export the deployed form."""
+    if streaming:
+        raise UnsupportedError(
+            "[streaming] an fmvit model takes whole images, so no step form exists; build it "
+            "without --streaming"
+        )
+    module, ignored = load_folder(folder)
+    hp = module.hp
+    x = _sample((batch, hp.in_channels, hp.image_size, hp.image_size))
+    with torch.no_grad():
+        values = outputs_of(module, x)
+    program, layers = import_program(torch.export.export(module, (x,)))
+    return Model(
+        name=folder.name,
+        family=FAMILY,
+        variant=folder.variant,
+        hparams=folder.hparams,
+        module=program,
+        layers=layers,
+        inputs=((INPUT, TensorType(tuple(x.shape), "float32")),),
+        outputs=tuple(
+            (name, TensorType(tuple(value.shape), "float32")) for name, value in values.items()
+        ),
+        sample_inputs={INPUT: x.numpy()},
+        sample_outputs={name: value.numpy() for name, value in values.items()},
+        parameters=sum(p.numel() for p in module.parameters()),
+        source=str(folder.config.get("source", "")) or None,
+        ignored_keys=ignored,
+        labels=folder.config.get("labels"),
+        frontend=folder.config.get("frontend"),
+        reference_macs=reference_macs(module, x[:1]),
+        tolerance={"default": _TOLERANCE}
+        | {name: _TOLERANCE * max(1.0, float(v.abs().max())) for name, v in values.items()},
+    )
+
+
+def load_folder(folder: Folder) -> tuple[FmVit, list[str]]:
+    """The deployed module of a folder, and the keys of its checkpoint that nothing needs.
+
+    Raises ModelError for bad hyper-parameters and missing, misshapen or non-finite tensors.
+    """
+    module = build_module(folder.variant, folder.hparams).eval()
+    weights = find_weights(folder.path)
+    tensors = read_checkpoint(weights)
+    if is_deployed(tensors):
+        module = deploy(module)
+    ignored = load_weights(module, tensors, weights.name, frozenset())
+    return deploy(module).requires_grad_(False), ignored
+
+
+def is_deployed(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a checkpoint has the deployed form: its first convolution has no norm beside it."""
+    return "stem.0.weight" in tensors
+
+
+def outputs_of(module: FmVit, x: Tensor) -> dict[str, Tensor]:
+    """Outputs by name: ``logits``, or the levels of the pyramid."""
+    y = module(x)
+    return {"logits": y} if isinstance(y, Tensor) else dict(zip(LEVELS, y, strict=True))
+
+
+def reference_macs(module: FmVit, image: Tensor) -> dict[str, int]:
+    """Multiply-accumulates of ``image [1, C, S, S]`` by layer, attention's products included."""
+    return count_macs(module, lambda: module(image)) | attention_macs(module)
+
+
+def _sample(shape: tuple[int, ...]) -> Tensor:
+    return next(iter(random_candidates(shape)))
