@@ -25,7 +25,7 @@ def legalise(isa: Isa) -> tvm.transform.Pass:
 
 def _pointwise(name: str) -> Legalisation:
     def compute(x: te.Tensor) -> te.Tensor:
-        return te.compute(x.shape, lambda *i: UNARY[name](x[i], 1), name=name.rsplit(".", 1)[1])
+        return te.compute(x.shape, lambda *i: UNARY[name](x(*i), 1), name=name.rsplit(".", 1)[1])
 
     def apply(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         if str(call.args[0].ty.dtype) != "float32":

@@ -15,7 +15,7 @@ from fixtures.kernels import call, types_of
 from fixtures.operands import normal
 from millijoule.converters.ops import TensorType
 from millijoule.targets.kernels import form
-from millijoule.targets.kernels.epilogue import BINARY, UNARY, Step
+from millijoule.targets.kernels.epilogue import BINARY, Step
 from millijoule.targets.kernels.gemm import GemmShape, Tile, choose_tile, gemm_f32, pack_weights
 from millijoule.targets.target import AVX2, NEON, NEON_V7, Isa
 
@@ -121,6 +121,7 @@ def numpy_unary(op: str, a: np.ndarray) -> np.ndarray:
         "relax.nn.relu": lambda v: np.maximum(v, 0),
         "relax.erf": erf,
         "relax.nn.gelu": lambda v: v / 2 * (1 + erf(v / 2**0.5)),
+        "relax.nn.silu": lambda v: v / (1 + np.exp(-v)),
     }[op](a)
 
 
@@ -146,7 +147,7 @@ def test_binary_epilogues(op: str, spread: str, swapped: bool) -> None:
 
 
 @by_isa
-@pytest.mark.parametrize("op", UNARY)
+@pytest.mark.parametrize("op", ["relax.erf", "relax.nn.gelu", "relax.nn.relu", "relax.nn.silu"])
 def test_unary_epilogues(op: str, isa: Isa) -> None:
     x, w = normal((1, 6, 8)), normal((1, 8, 37), 3)
     y = gemm(x, w, isa, [Step(op)])
