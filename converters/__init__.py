@@ -26,6 +26,9 @@ __all__ = ["FAMILIES", "convert", "list_models"]
 FAMILIES = {
     "lmuformer": "millijoule.converters.lmuformer.convert",
     "fmvit": "millijoule.converters.fmvit.convert",
+    "bibert": "millijoule.converters.binary.convert",
+    "bipft": "millijoule.converters.binary.convert",
+    "bivit": "millijoule.converters.binary.convert",
 }
 
 
@@ -92,11 +95,14 @@ def _convert(
 
 def list_models() -> list[dict[str, Any]]:
     """Families with their variants, and zoo entries, for ``mj models``."""
-    from millijoule.converters import fmvit, lmuformer
+    from millijoule.converters import binary, fmvit, lmuformer
 
     families = {
         "lmuformer": (lmuformer.VARIANTS, "arXiv 2402.04882"),
         "fmvit": (fmvit.VARIANTS, "arXiv 2311.05707: a reconstruction, the authors have no code"),
+        "bibert": (binary.VARIANTS["bibert"], "arXiv 2203.06390"),
+        "bipft": (binary.VARIANTS["bipft"], "AAAI 2024"),
+        "bivit": (binary.VARIANTS["bivit"], "arXiv 2211.07091"),
     }
     rows: list[dict[str, Any]] = [
         {"name": name, "kind": "family", "variants": list(variants), "note": note}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
+from millijoule.converters.hparams import check_variant, read_fields
 from millijoule.errors import ModelError
 
 VARIANTS = (
@@ -50,44 +51,19 @@ class PixelHparams:
     in_channels: int = 1
 
 
-H = TypeVar("H", Hparams, PixelHparams)
-
-
 def read_hparams(variant: str, values: Mapping[str, Any]) -> Hparams | PixelHparams:
     """Hyper-parameters of ``variant``; unknown names are ignored, bad values raise ModelError."""
-    if variant not in VARIANTS:
-        raise ModelError(
-            f"[config.json] variant must be one of {', '.join(VARIANTS)}, but is {variant!r}"
-        )
+    check_variant(variant, VARIANTS)
     values = dict(values)
     values.setdefault("theta", values.get("seq_len"))
     if variant.startswith("psmnist"):
-        return _build(PixelHparams, values)
+        return read_fields(PixelHparams, values)
     if "memory_size" not in values and isinstance(values.get("dim"), int):
         values["memory_size"] = values["dim"] * (1 if variant == "plain" else 2)
-    hp = _build(Hparams, values)
+    hp = read_fields(Hparams, values)
     if variant == "spiking-attention" and hp.dim % hp.num_heads:
         raise ModelError(
             f"[config.json] dim must be a multiple of num_heads, "
             f"but dim is {hp.dim} and num_heads {hp.num_heads}"
         )
     return hp
-
-
-def _build(kind: type[H], values: dict[str, Any]) -> H:
-    chosen: dict[str, Any] = {}
-    for field in fields(kind):
-        value = values.get(field.name)
-        if value is None:
-            if field.default is MISSING:
-                raise ModelError(f"[config.json] hparams.{field.name} is missing")
-            continue
-        whole = field.type == "int"
-        good = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-        if not good or not 0 < value <= 1_000_000:
-            raise ModelError(
-                f"[config.json] hparams.{field.name} must be a positive "
-                f"{'integer' if whole else 'number'} up to 1000000, but is {value!r}"
-            )
-        chosen[field.name] = value
-    return kind(**chosen)

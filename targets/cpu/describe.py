@@ -76,7 +76,7 @@ def describe(
         arena=Arena(
             memory.total, memory.planned, memory.workspace, memory.states, memory.alignment
         ),
-        kernels=describe_kernels(plan, batch),
+        kernels=describe_kernels(plan, batch, model.aliases),
         streaming=streaming,
         quantization=dict(model.quantization) if model.quantization else None,
         toolchain=versions.toolchain(cc),

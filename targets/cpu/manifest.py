@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from millijoule.bundle import Kernel, KernelOutput, SpikeInput
 from millijoule.targets.cpu.plan import KernelCall, Plan, Ref
 
 
-def describe_kernels(plan: Plan, batch: int) -> tuple[Kernel, ...]:
-    """One entry per kernel call, in call order."""
-    names = _output_names(plan)
+def describe_kernels(
+    plan: Plan, batch: int, aliases: Mapping[str, str] | None = None
+) -> tuple[Kernel, ...]:
+    """One entry per kernel call, in call order; ``aliases``: names to publish for others."""
+    names = {place: (aliases or {}).get(n, n) for place, n in _output_names(plan).items()}
     # whose spikes lie at the bytes that a Ref starts at
     drivers: dict[tuple[str, int], _Driver | None] = {}
     kernels = []

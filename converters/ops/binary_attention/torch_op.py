@@ -67,6 +67,17 @@ def _attend(
     return context.transpose(1, 2).flatten(2), a
 
 
+def softmax_ratio(
+    q: Tensor, k: Tensor, low: Tensor, scales: Tensor, mask: Tensor | None, heads: int
+) -> Tensor:
+    """P/α_attn of the softmax rule, [B, heads, N, N]: what is compared with ½."""
+    sq, sk = (_split(torch.sign(t), heads) for t in (q, k))
+    d = q.shape[-1] // heads
+    return (
+        _scores(sq @ sk.transpose(-1, -2), "softmax", low, scales, mask, d).softmax(-1) / scales[1]
+    )
+
+
 @torch.library.custom_op("mj::binary_attention", mutates_args=())
 def binary_attention_op(
     q: Tensor,
