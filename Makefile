@@ -40,11 +40,18 @@ lint: $(READY)
 devices: $(READY)
 	@.ci/devices $(BIN)/python
 
-bench: $(READY)
-	$(BIN)/python benchmarks/run.py
+# Five minutes; `benchmarks/run.py` without --quick takes an hour.
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/run.py --quick
 
 clean:
 	rm -rf $(VENV) build dist
+
+# timm without its dependencies: torchvision would bring a torch of its own.
+$(VENV)/.bench: $(READY)
+	$(PIP) --editable '.[convert,bench]' '$(TORCH_SPEC)'
+	$(PIP) --no-deps timm==1.0.31
+	@touch $@
 
 $(READY): pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

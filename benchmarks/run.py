@@ -12,14 +12,17 @@ import argparse
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import torch
 from mjbench import report
 from mjbench.cases import CASES
+from mjbench.cases.models import QUICK
 from mjbench.native import Loops
+from mjbench.peers import PEERS
 from mjbench.result import Settings, ShowProgress
+from mjbench.subjects import SUBJECTS
 from rich.console import Console
 from rich.progress import Progress
 
@@ -52,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     work=Path(work),
                     model=options.model,
                     plain_model=options.plain_model,
+                    models=tuple(options.models or (QUICK if options.quick else SUBJECTS)),
+                    peers=tuple(options.peers),
+                    cache=options.cache.resolve(),
                     loops=loops,
                     progress=_shower(bar, name),
                 )
@@ -90,7 +96,22 @@ def _parser() -> argparse.ArgumentParser:
         default=[n for n in (1, 2) if n <= available_cpus()],
         help="threads for whole sequences, e.g. 1,2 (the other cases use one)",
     )
-    parser.add_argument("--cases", type=_cases, help=f"some of {', '.join(CASES)}")
+    parser.add_argument("--cases", type=_some_of(CASES), help=f"some of {', '.join(CASES)}")
+    parser.add_argument(
+        "--models", type=_some_of(SUBJECTS), help=f"for case models: some of {', '.join(SUBJECTS)}"
+    )
+    parser.add_argument(
+        "--peers",
+        type=_some_of(PEERS),
+        default=list(PEERS),
+        help=f"for case models: some of {', '.join(PEERS)}",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path("build/benchmarks/cache"),
+        help="folder for converted models, used again next time (default: %(default)s)",
+    )
     parser.add_argument(
         "--model",
         type=_folder("spiking-ms"),
@@ -119,14 +140,19 @@ def _thread_counts(text: str) -> list[int]:
     return [_positive(part) for part in text.split(",")]
 
 
-def _cases(text: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in CASES:
-            raise argparse.ArgumentTypeError(
-                f"must be some of {', '.join(CASES)}, separated by commas, but has {name!r}"
-            )
-    return names
+def _some_of(known: Collection[str]) -> Callable[[str], list[str]]:
+    """A parser of names separated by commas."""
+
+    def parse(text: str) -> list[str]:
+        names = text.split(",")
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(
+                    f"must be some of {', '.join(known)}, separated by commas, but has {name!r}"
+                )
+        return names
+
+    return parse
 
 
 def _folder(variant: str) -> Callable[[str], Path]:

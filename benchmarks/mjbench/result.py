@@ -24,6 +24,9 @@ class Settings:
         work: folder for models, bundles and compiled loops.
         model: folder of a spiking-ms model, or None for random weights.
         plain_model: folder of a plain model, or None for random weights.
+        models: names of the whole models to time.
+        peers: names of the runtimes to time them with.
+        cache: folder for what contenders make of models; it may be kept.
         progress: called with rounds done and rounds in all.
     """
 
@@ -32,6 +35,9 @@ class Settings:
     work: Path
     model: Path | None
     plain_model: Path | None
+    models: tuple[str, ...]
+    peers: tuple[str, ...]
+    cache: Path
     loops: Loops
     progress: ShowProgress
 

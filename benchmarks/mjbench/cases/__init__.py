@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mjbench.cases.kernels import run_kernels
+from mjbench.cases.models import run_models
 from mjbench.cases.sequence import run_sequence
 from mjbench.cases.startup import run_startup
 from mjbench.cases.streaming import run_streaming
@@ -15,4 +16,5 @@ CASES: dict[str, Callable[[Settings], CaseResult]] = {
     "sequence": run_sequence,
     "kernels": run_kernels,
     "startup": run_startup,
+    "models": run_models,
 }
