@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 def fold_constants(program: torch.export.ExportedProgram) -> None:
     """Replace constant subgraphs of ``program`` by constant tensors, in place."""
-    known = _known_tensors(program)
+    known = constant_values(program)
     constants = _evaluate(program, known)
     graph = program.graph
     placeholders = [n for n in graph.nodes if n.op == "placeholder"]
@@ -39,7 +39,7 @@ def fold_constants(program: torch.export.ExportedProgram) -> None:
     graph.lint()
 
 
-def _known_tensors(program: torch.export.ExportedProgram) -> dict[str, torch.Tensor]:
+def constant_values(program: torch.export.ExportedProgram) -> dict[str, torch.Tensor]:
     """Placeholder name → value, for parameters, buffers and lifted constants."""
     stored: dict[str, Any] = {
         **program.constants,

@@ -8,8 +8,8 @@ op replaces the call; any other inlines the body.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,9 +17,10 @@ import tvm
 from tvm import relax
 from tvm.relax.frontend.torch import from_exported_program
 
-from millijoule.converters.fold import fold_constants
+from millijoule.converters.fold import constant_values, fold_constants
 from millijoule.converters.ops import VOCABULARY, TensorType, VocabularyOp
-from millijoule.errors import UnsupportedError
+from millijoule.converters.torch_ops import CONVERTERS, REFUSED, Context, Convert, tvm_names
+from millijoule.errors import MjError, UnsupportedError
 
 COMPOSITE_PREFIX = "mj."
 ATTRS_KEY = "mj.attrs"
@@ -46,9 +47,9 @@ def relax_type(t: TensorType) -> relax.TensorType:
 def layer_of(node: torch.fx.Node) -> str:
     """Dotted path of the innermost module that the node was traced in; "" at the top."""
     stack = node.meta.get("nn_module_stack") or {}
-    path = next(reversed(stack.values()))[0] if stack else ""
-    # StreamStep wraps the model in an attribute of its own; names are those of the model
-    return str(path).removeprefix("L__self__").removeprefix("model.").removeprefix("model")
+    path = str(next(reversed(stack.values()))[0]).removeprefix("L__self__") if stack else ""
+    # Flat and StreamStep wrap the model in an attribute of their own; names are those of the model
+    return "" if path == "model" else path.removeprefix("model.")
 
 
 def import_program(program: torch.export.ExportedProgram) -> tuple[tvm.IRModule, dict[str, str]]:
@@ -59,20 +60,77 @@ def import_program(program: torch.export.ExportedProgram) -> tuple[tvm.IRModule,
     Raises UnsupportedError naming the operator and its source line if TVM cannot import one.
     """
     layers: dict[str, str] = {}
-    converters = {f"{op.name}.default": _converter(op) for op in VOCABULARY.values()}
-    converters |= {name: _labelled(name, layers) for name in _LABELLED}
-    table = torch.export.default_decompositions()
-    table.pop(torch.ops.aten.linear.default, None)  # keep linear layers in one piece
-    program = program.run_decompositions(table)
+    program = program.run_decompositions(decompositions())
+    _drop_assertions(program)
     _select_from_the_front(program)
     fold_constants(program)
-    try:
-        module = from_exported_program(
-            program, custom_convert_map=converters, run_ep_decomposition=False
-        )
-    except (AssertionError, NotImplementedError, KeyError) as error:
-        raise UnsupportedError(_explain(program, error)) from error
+    problems = unsupported_nodes(program)
+    if problems:
+        raise UnsupportedError(_refusal(problems))
+    context = Context(constants=constant_values(program))
+    converters = {name: _checked(c, context, layers) for name, c in _conversions().items()}
+    module = from_exported_program(
+        program, custom_convert_map=converters, run_ep_decomposition=False
+    )
     return module, layers
+
+
+def decompositions() -> dict[Any, Callable[..., Any]]:
+    """What torch takes apart before the import: all but the core operators and linear layers."""
+    table: dict[Any, Callable[..., Any]] = torch.export.default_decompositions()
+    table.pop(torch.ops.aten.linear.default, None)  # keep linear layers in one piece
+    return table
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A node without conversion: its operator, where it stands in the user's code, and why."""
+
+    operator: str
+    where: str
+    reason: str
+
+
+def unsupported_nodes(program: torch.export.ExportedProgram) -> list[Problem]:
+    """Every operator of a decomposed program that cannot be imported, in the program's order."""
+    known = tvm_names() | CONVERTERS.keys() | {f"{op.name}.default" for op in VOCABULARY.values()}
+    problems = []
+    for node in program.graph.nodes:
+        if node.op != "call_function":
+            continue
+        name = node.target.__name__
+        if name in REFUSED:
+            problems.append(Problem(name, where_of(node), REFUSED[name]))
+        elif name not in known:
+            problems.append(Problem(name, where_of(node), ""))
+    return problems
+
+
+def where_of(node: torch.fx.Node) -> str:
+    """File and line that a node was traced from, or its module's path."""
+    frames = [line for line in (node.stack_trace or "").splitlines() if "File" in line]
+    return frames[-1].strip() if frames else f"module {layer_of(node) or 'top level'}"
+
+
+def _refusal(problems: Sequence[Problem]) -> str:
+    """One line: which operators, where in the user's source, and what to do."""
+    first = problems[0]
+    others = sorted({p.operator for p in problems[1:]} - {first.operator})
+    more = f"; so are {', '.join(others)}" if others else ""
+    reason = f": {first.reason}" if first.reason else ""
+    return (
+        f"[import] operator {first.operator} is not supported ({first.where}){reason}{more}; "
+        "rewrite it with supported operators or add a conversion (docs/add-an-op.md)"
+    )
+
+
+def _drop_assertions(program: torch.export.ExportedProgram) -> None:
+    """Leave out tests of values: a program that is only kernels has nobody to tell."""
+    for node in reversed(program.graph.nodes):
+        name = getattr(node.target, "__name__", "")
+        if name.startswith(("_assert_async.", "_assert_scalar.")) and not node.users:
+            program.graph.erase_node(node)
+    program.graph.eliminate_dead_code()
 
 
 def _select_from_the_front(program: torch.export.ExportedProgram) -> None:
@@ -83,34 +141,70 @@ def _select_from_the_front(program: torch.export.ExportedProgram) -> None:
             node.args = (source, axis, index + source.meta["val"].shape[axis])
 
 
-def _labelled(name: str, layers: dict[str, str]) -> Callable[[torch.fx.Node, Any], relax.Var]:
-    """TVM's own converter of ``name``, noting which layer its result belongs to."""
+def _conversions() -> dict[str, Convert]:
+    """Every conversion by the name of the torch operator: the vocabulary's, ours, TVM's."""
+    return {
+        **{name: _by_tvm(name) for name in tvm_names()},
+        **CONVERTERS,
+        **{f"{op.name}.default": _vocabulary(op) for op in VOCABULARY.values()},
+    }
 
-    def convert(node: torch.fx.Node, importer: Any) -> relax.Var:
-        var = importer.create_convert_map()[name](node)
-        layers[var.name] = layer_of(node)
-        return var
+
+def _by_tvm(name: str) -> Convert:
+    """TVM's own conversion of ``name``."""
+
+    def convert(node: torch.fx.Node, context: Context) -> Any:
+        return context.tvm_converters()[name](node)
 
     return convert
 
 
-def _explain(program: torch.export.ExportedProgram, error: Exception) -> str:
-    """One line: which operator, where in the user's source, and what to do."""
-    unknown = re.findall(r"[\w.]+\.(?:default|Tensor|Scalar|int|dim\w*)", str(error))
-    for node in program.graph.nodes:
-        name = getattr(node.target, "__name__", "")
-        if node.op == "call_function" and name in unknown:
-            frames = [line for line in (node.stack_trace or "").splitlines() if "File" in line]
-            where = frames[-1].strip() if frames else f"module {layer_of(node) or 'top level'}"
-            return (
-                f"[import] operator {name} is not supported ({where}); "
-                "rewrite it with supported operators or add a conversion (docs/add-an-op.md)"
-            )
-    return f"[import] TVM could not import the program: {str(error) or type(error).__name__}"
+def _checked(
+    convert: Convert, context: Context, layers: dict[str, str]
+) -> Callable[[torch.fx.Node, Any], Any]:
+    """``convert`` with errors that say where, a check against torch, and the layer's name noted."""
+
+    def run(node: torch.fx.Node, importer: Any) -> Any:
+        context.importer = importer
+        try:
+            result = convert(node, context)
+        except MjError as error:
+            raise UnsupportedError(f"[import] {where_of(node)}: {error}") from error
+        except Exception as error:  # TVM's conversions raise whatever came first
+            raise UnsupportedError(
+                f"[import] operator {node.target.__name__} ({where_of(node)}) has a form that "
+                f"cannot be imported: {error or type(error).__name__}; rewrite it"
+            ) from error
+        _compare(node, result)
+        if node.target.__name__ in _LABELLED:
+            layers[result.name] = layer_of(node)
+        return result
+
+    return run
 
 
-def _converter(op: VocabularyOp) -> Callable[[torch.fx.Node, Any], relax.Var]:
-    def convert(node: torch.fx.Node, importer: Any) -> relax.Var:
+def _compare(node: torch.fx.Node, result: Any) -> None:
+    """UnsupportedError if a conversion's type is not the one that torch gives the node."""
+    expected = node.meta.get("val")
+    if not isinstance(expected, torch.Tensor) or not isinstance(result, relax.Expr):
+        return
+    ty = result.ty
+    if not isinstance(ty, relax.TensorType) or ty.shape is None:
+        return
+    shape = tuple(int(d) if isinstance(d, tvm.tirx.IntImm | int) else d for d in ty.shape)
+    wanted = tuple(expected.shape)
+    dtype = str(expected.dtype).removeprefix("torch.")
+    if shape != wanted or str(ty.dtype) != dtype:
+        raise UnsupportedError(
+            f"[import] operator {node.target.__name__} ({where_of(node)}) imports as "
+            f"{list(shape)} {ty.dtype}, but torch computes {list(wanted)} {dtype}; "
+            "rewrite it with supported operators"
+        )
+
+
+def _vocabulary(op: VocabularyOp) -> Convert:
+    def convert(node: torch.fx.Node, context: Context) -> relax.Var:
+        importer = context.importer
         n_tensors = len(node.args) - len(op.attr_names)
         attrs = dict(zip(op.attr_names, node.args[n_tensors:], strict=True))
         operands = [importer.env[a] for a in node.args[:n_tensors] if a is not None]

@@ -1,21 +1,20 @@
 """Any torch module: torch.export, then `import_program`.
 
 The model's inputs are named like the arguments of ``forward``; its outputs are the keys of the dict
-that ``forward`` returns, else ``y`` or ``y0, y1, …``. Shapes are those of the example inputs, and
-axis 0 is the batch. Modules with snnTorch neurons take their own way, see `snntorch`.
+or dataclass that ``forward`` returns, else ``y`` or ``y0, y1, …`` (see `results.named_outputs`).
+Shapes are those of the example inputs, and axis 0 is the batch. Modules with snnTorch neurons take
+their own way, see `snntorch`.
 """
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from millijoule.converters.frontends.results import named_outputs, repeat_rows
+from millijoule.converters.frontends.examples import Examples, Flat, read_examples
+from millijoule.converters.frontends.results import named_outputs
 from millijoule.converters.frontends.snntorch import convert_snntorch, has_neurons
 from millijoule.converters.importer import import_program
 from millijoule.converters.macs import count_macs
@@ -24,12 +23,11 @@ from millijoule.converters.ops import TensorType
 from millijoule.errors import ModelError, UnsupportedError
 
 FAMILY = "torch"
-_DTYPES = (torch.float32, torch.int32, torch.int64, torch.uint8, torch.int8)
 
 
 def convert_module(
     module: Any,
-    example_inputs: Sequence[Any] | None,
+    example_inputs: Any,
     *,
     name: str | None = None,
     streaming: bool = False,
@@ -41,7 +39,9 @@ def convert_module(
         module: an ``nn.Module``, or a ``nir.NIRGraph``. It is left as it is; training mode is
             ignored.
         example_inputs: tensors (or arrays) of the shapes to build for, in the order of ``forward``;
-            a single tensor stands for itself. They become the bundle's sample.
+            a single tensor stands for itself; a dict, alone or as the last item, holds keyword
+            arguments, of which numbers, strings, bools and None stay constants. The tensors
+            become the bundle's sample.
         name: name of the model (default: the class's).
         streaming: only for spiking networks.
         batch: 1 keeps the batch of the example; another number repeats (or cuts) its rows.
@@ -62,101 +62,62 @@ def convert_module(
             f"but is {type(module).__name__}"
         )
     name = name or type(module).__name__
-    examples = _examples(example_inputs)
+    examples = read_examples(module, example_inputs)
     if has_neurons(module):
-        return convert_snntorch(module, examples, name=name, streaming=streaming, batch=batch)
+        tensors = list(examples.tensors.values())
+        return convert_snntorch(module, tensors, name=name, streaming=streaming, batch=batch)
     if streaming:
         raise UnsupportedError(
             f"[streaming] {name} is an ordinary module, which has no step form; build it without "
             "--streaming, or write it as a spiking network"
         )
-    return _convert(module, [_rows(x, batch) for x in examples], name)
+    return _convert(module, examples.rows(batch), name)
 
 
-def _examples(example_inputs: Sequence[Any] | None) -> list[Tensor]:
-    """The example inputs as tensors."""
-    if example_inputs is None:
-        raise ModelError("[module] needs example_inputs=(tensor, …) of the shapes to build for")
-    if isinstance(example_inputs, Tensor) or not isinstance(example_inputs, Sequence):
-        example_inputs = (example_inputs,)
-    tensors = []
-    for index, value in enumerate(example_inputs):
-        try:
-            tensor = torch.as_tensor(value).detach().cpu()
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ModelError(
-                f"[module] example input {index} must be a tensor, but is {type(value).__name__}"
-            ) from error
-        if tensor.dtype is torch.float64:
-            tensor = tensor.float()
-        if tensor.dtype not in _DTYPES:
-            raise UnsupportedError(
-                f"[module] example input {index} must be one of "
-                f"{', '.join(map(str, _DTYPES))}, but is {tensor.dtype}"
-            )
-        if tensor.dim() == 0 or tensor.numel() == 0:
-            raise ModelError(
-                f"[module] example input {index} needs a batch axis and elements, "
-                f"but has shape {list(tensor.shape)}"
-            )
-        tensors.append(tensor)
-    if not tensors:
-        raise ModelError("[module] needs at least one example input")
-    return tensors
-
-
-def _rows(x: Tensor, batch: int) -> Tensor:
-    """``x`` with ``batch`` rows, unless that is 1."""
-    return x if batch == 1 else repeat_rows(x, batch, 0)
-
-
-def _convert(module: nn.Module, examples: list[Tensor], name: str) -> Model:
+def _convert(module: nn.Module, examples: Examples, name: str) -> Model:
     was_training = {path for path, m in module.named_modules() if m.training}
     try:
-        return _export(module.eval(), tuple(examples), name)
+        return _export(module.eval(), examples, name)
     finally:
         for path, m in module.named_modules():
             m.training = path in was_training
 
 
-def _export(module: nn.Module, examples: tuple[Tensor, ...], name: str) -> Model:
+def _export(module: nn.Module, examples: Examples, name: str) -> Model:
+    inputs = tuple(examples.tensors.values())
     outputs = _run(module, examples, name)
     try:
-        program = torch.export.export(module, examples)
+        with torch.no_grad():
+            program = torch.export.export(Flat(module, examples).eval(), inputs)
     except Exception as error:  # torch.export raises many kinds, all with long explanations
         raise UnsupportedError(
             f"[module] torch.export cannot trace {name}: {_first_line(error)}; write forward "
             "without control flow that depends on the values of tensors"
         ) from error
     relax, layers = import_program(program)
-    macs = count_macs(module, lambda: module(*examples))
+    macs = count_macs(module, lambda: examples.call(module, inputs))
     return Model(
         name=name,
         module=relax,
         layers=layers,
-        inputs=tuple(
-            (n, _type(x)) for n, x in zip(_names(module, len(examples)), examples, strict=True)
-        ),
+        inputs=tuple((n, _type(x)) for n, x in examples.tensors.items()),
         outputs=tuple((n, _type(y)) for n, y in outputs.items()),
-        sample_inputs={
-            n: x.numpy() for n, x in zip(_names(module, len(examples)), examples, strict=True)
-        },
+        sample_inputs={n: x.numpy() for n, x in examples.tensors.items()},
         sample_outputs={n: y.numpy() for n, y in outputs.items()},
         family=FAMILY,
         parameters=sum(p.numel() for p in module.parameters()),
-        reference_macs={path: n // examples[0].shape[0] for path, n in macs.items()},
+        reference_macs={path: n // inputs[0].shape[0] for path, n in macs.items()},
     )
 
 
-def _run(module: nn.Module, examples: tuple[Tensor, ...], name: str) -> dict[str, Tensor]:
+def _run(module: nn.Module, examples: Examples, name: str) -> dict[str, Tensor]:
     """Outputs by name; ModelError if the module fails on its examples."""
     try:
         with torch.no_grad():
-            returned = module(*examples)
+            returned = examples.call(module, list(examples.tensors.values()))
     except Exception as error:  # user code may raise anything
         raise ModelError(
-            f"[module] {name} fails on its example inputs {[list(x.shape) for x in examples]}: "
-            f"{_first_line(error)}"
+            f"[module] {name} fails on its example inputs {examples.shapes}: {_first_line(error)}"
         ) from error
     outputs = named_outputs(returned)
     for key, value in outputs.items():
@@ -167,18 +128,6 @@ def _run(module: nn.Module, examples: tuple[Tensor, ...], name: str) -> dict[str
         if not value.isfinite().all():
             raise ModelError(f"[module] output {key!r} of {name} is NaN or infinite on the example")
     return outputs
-
-
-def _names(module: nn.Module, count: int) -> list[str]:
-    """Names of the first arguments of forward; those of ``*args`` are numbered."""
-    parameters = list(inspect.signature(module.forward).parameters.values())
-    names: list[str] = []
-    for p in parameters:
-        if p.kind is p.VAR_POSITIONAL:
-            names += [f"{p.name}{i}" for i in range(count - len(names))]
-        elif p.kind is not p.KEYWORD_ONLY and p.kind is not p.VAR_KEYWORD:
-            names.append(p.name)
-    return [re.sub(r"\W", "_", n) for n in names[:count]]
 
 
 def _type(tensor: Tensor) -> TensorType:

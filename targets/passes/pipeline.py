@@ -12,6 +12,8 @@ from millijoule.targets.passes.concat import lower_concat
 from millijoule.targets.passes.dense import lower_dense
 from millijoule.targets.passes.layout import channels_last
 from millijoule.targets.passes.legalise import legalise
+from millijoule.targets.passes.ordering import lower_ordering
+from millijoule.targets.passes.scatter import lower_scatter
 from millijoule.targets.passes.vocabulary import lower_vocabulary
 from millijoule.targets.target import Target
 
@@ -31,6 +33,8 @@ def lower_for_cpu(
         channels_last,
         transform.CanonicalizeBindings(),  # cancelled transposes leave aliases behind
         transform.DeadCodeElimination(),
+        lower_ordering,
+        lower_scatter,
         lower_concat(target.isa),
         *([] if naive else [lower_dense(target.isa, layers)]),
         lower_vocabulary({} if naive else CPU_KERNELS, target.isa),

@@ -1,0 +1,1 @@
+"""Which public models come in, are built for this machine, and give what torch gives."""
