@@ -48,15 +48,17 @@ def convert(
             torch module.
         streaming: build the single step ``(frame, state) → (prefix output, state)``.
         batch: samples per call.
-        dtype: what to build it as, "float32" or "int8"; the model is quantized when it is built.
+        dtype: what to build it as, "float32", "float16" or "int8"; a target may refuse one.
         name: name of the model in the bundle (default: the folder's or function's).
         example_inputs: for a torch module, tensors of the shapes to build for.
 
     Raises ModelError for a checkpoint or config that breaks a rule, UnsupportedError for what this
     release cannot convert, UsageError for a source that names nothing.
     """
-    if dtype not in ("float32", "int8"):
-        raise UnsupportedError(f"[convert] dtype must be float32 or int8, but is {dtype!r}")
+    if dtype not in ("float32", "float16", "int8"):
+        raise UnsupportedError(
+            f"[convert] dtype must be float32, float16 or int8, but is {dtype!r}"
+        )
     if batch < 1:
         raise UsageError(f"[convert] batch must be at least 1, but is {batch}")
     model = _convert(source, streaming, batch, name, example_inputs)

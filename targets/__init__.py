@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from millijoule.targets.mcu.boards import Board
 
 __all__ = ["Target", "build", "check_limits", "get_target", "list_boards", "list_targets"]
+
+
+# kind of program → module and function (model, target, out, dtype, progress) -> Bundle
+_GRAPH_BUILDERS = {"onnx": ("millijoule.targets.tensorrt", "build_tensorrt")}
 
 
 def build(
@@ -42,7 +47,8 @@ def build(
         target: a name of ``mj targets``.
         threads: how many threads a session uses unless it is told otherwise (default 1).
         emit: "object", or for microcontrollers "c": sources for a vendor's compiler.
-        dtype: "float32" or "int8" (default: what the model was converted for).
+        dtype: "float32", "int8" (CPUs) or "float16" (graphs of other runtimes); default: what the
+            model was converted for.
         calibration: for int8, arrays of samples by input name, and optionally "labels".
         board: for microcontrollers, refuse a program that this board cannot hold (`boards`).
         flash: … or that needs more than this many bytes of flash,
@@ -61,6 +67,11 @@ def build(
     report = progress or (lambda stage: None)
     if dtype == "int8":
         model = _quantized(model, calibration, report)
+    if chosen.is_graph:
+        builder = import_module(_GRAPH_BUILDERS[chosen.kind][0])
+        build_graph = getattr(builder, _GRAPH_BUILDERS[chosen.kind][1])
+        written: Bundle = build_graph(model, chosen, path, dtype, report)
+        return written
     if chosen.bare_metal:
         from millijoule.targets.mcu.build import build_mcu
 
@@ -106,9 +117,10 @@ def _check_options(
         raise UsageError(f"[build] emit must be one of {', '.join(EMIT)}, but is {emit!r}")
     if emit != "object" and not target.bare_metal:
         raise UnsupportedError(f"[build] target {target.name} emits objects only, not {emit!r}")
-    if dtype not in (None, "float32", "int8"):
+    dtypes = ("float32", "float16") if target.is_graph else ("float32", "int8")
+    if dtype not in (None, *dtypes):
         raise UnsupportedError(
-            f"[build] target {target.name} computes in float32 or int8, not {dtype}"
+            f"[build] target {target.name} computes in {' or '.join(dtypes)}, not {dtype}"
         )
     if calibration is not None and dtype != "int8":
         raise UsageError("[build] calibration samples are for dtype int8 only")
@@ -116,6 +128,8 @@ def _check_options(
         raise UsageError(f"[build] threads must be at least 1, but is {threads}")
     if threads not in (None, 1) and target.bare_metal:
         raise UsageError(f"[build] target {target.name} has one thread, but threads is {threads}")
+    if threads is not None and target.is_graph:
+        raise UsageError(f"[build] threads of target {target.name} are its runtime's own")
 
 
 def _quantized(

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from millijoule import cpu
+from millijoule.bundle import GRAPH_KINDS
 from millijoule.errors import UsageError
 
 
@@ -38,7 +39,7 @@ MVE = Isa("mve", lanes=4, registers=8, int8="mve")
 SCALAR = Isa("scalar", lanes=1, registers=8)
 
 
-STATIC_AOT, STATIC_LIBRARY = "static-aot", "static-library"
+STATIC_AOT, STATIC_LIBRARY, ONNX = "static-aot", "static-library", "onnx"
 _MCU_ALIGNMENT = 16  # what a vector of Helium wants; the scalar cores need 8
 
 
@@ -46,7 +47,8 @@ _MCU_ALIGNMENT = 16  # what a vector of Helium wants; the scalar cores need 8
 class Target:
     """One row of the target table.
 
-    ``kind``: "static-aot" (a shared library for Linux) or "static-library" (bare metal).
+    ``kind``: "static-aot" (a shared library for Linux), "static-library" (bare metal), or the
+    format of another runtime's graph ("onnx"), which has no triple, CPU or vector unit of ours.
     ``triple``, ``cpu`` and ``float_abi`` are LLVM's; ``proved`` says what has run programs of this
     target, and ``note`` what a user should know before choosing it. ``alignment`` is MJ_ALIGNMENT:
     bytes to which arena, weights and every planned buffer are aligned.
@@ -61,6 +63,11 @@ class Target:
     note: str = ""
     float_abi: str = ""
     alignment: int = 64
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether programs are graphs that another runtime calculates."""
+        return self.kind in GRAPH_KINDS
 
     @property
     def bare_metal(self) -> bool:
@@ -102,6 +109,11 @@ _QEMU_SYSTEM = "tests on an emulated MPS board; not on hardware so far"
 def _arm_linux(name: str, isa: Isa, note: str) -> Target:
     """A 64-bit ARM Linux target."""
     return Target(name, "static-aot", "aarch64-linux-gnu", name, isa, _QEMU_USER, note)
+
+
+def _graph(name: str, kind: str, proved: str, note: str) -> Target:
+    """A target whose programs another runtime calculates."""
+    return Target(name, kind, "", "", Isa("its own", 0, 0), proved, note)
 
 
 def _cortex_m(core: str, triple: str, isa: Isa, note: str) -> Target:
@@ -148,6 +160,12 @@ _TABLE = {
     "cortex-m4": _cortex_m("m4", "thumbv7em-none-eabihf", DSP, "with FPU (FPv4-SP)"),
     "cortex-m7": _cortex_m("m7", "thumbv7em-none-eabihf", DSP, "with FPU"),
     "cortex-m55": _cortex_m("m55", "thumbv8.1m.main-none-eabihf", MVE, "with Helium (MVE)"),
+    "tensorrt": _graph(
+        "tensorrt",
+        ONNX,
+        proved="the graph, by ONNX Runtime and TensorRT-RTX's parser; engines have never run",
+        note="NVIDIA GPUs; the device builds the engine when it first loads the bundle",
+    ),
 }
 NAMES = ("host", *_TABLE)
 

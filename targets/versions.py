@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import millijoule
 from millijoule.targets.compilers import Toolchain
 from millijoule.targets.compilers import version as compiler_version
+
+BASE = ("apache-tvm", "apache-tvm-ffi", "torch", "numpy")
 
 
 def toolchain(cc: Toolchain) -> dict[str, str]:
@@ -15,12 +18,13 @@ def toolchain(cc: Toolchain) -> dict[str, str]:
 
     Raises DeviceError if the compiler cannot be run.
     """
-    found = {
-        "millijoule": millijoule.__version__,
-        "python": platform.python_version(),
-        "cc": compiler_version(cc),
-    }
-    for package in ("apache-tvm", "apache-tvm-ffi", "torch", "numpy"):
+    return {**packages(), "cc": compiler_version(cc)}
+
+
+def packages(more: Sequence[str] = ()) -> dict[str, str]:
+    """Name → version of Millijoule, Python, and the distributions that shape programs."""
+    found = {"millijoule": millijoule.__version__, "python": platform.python_version()}
+    for package in (*BASE, *more):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

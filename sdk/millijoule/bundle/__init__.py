@@ -2,6 +2,7 @@
 
 from ..npz import npz_bytes
 from .firmware import EMIT, STATIC_LIBRARY, Firmware, FlashUse, Limits, RamUse
+from .graph import GRAPH_KINDS, GraphLayer, GraphProgram, GraphState
 from .manifest import (
     Arena,
     FileEntry,
@@ -19,6 +20,7 @@ from .writer import write_bundle
 __all__ = [
     "DTYPES",
     "EMIT",
+    "GRAPH_KINDS",
     "MANIFEST",
     "SAMPLE_INPUTS",
     "SAMPLE_OUTPUTS",
@@ -28,6 +30,9 @@ __all__ = [
     "FileEntry",
     "Firmware",
     "FlashUse",
+    "GraphLayer",
+    "GraphProgram",
+    "GraphState",
     "Kernel",
     "KernelOutput",
     "Limits",

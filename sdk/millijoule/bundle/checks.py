@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import BundleError
 from .firmware import STATIC_LIBRARY
+from .graph import GRAPH_KINDS
 from .specs import Kernel, KernelOutput
 
 if TYPE_CHECKING:  # manifest.py imports this module
@@ -25,6 +26,7 @@ def check_manifest(manifest: Manifest) -> None:
     """
     _check_tensors(manifest)
     _check_firmware(manifest)
+    _check_graph(manifest)
     if manifest.streaming is not None:
         _check_streaming(manifest, manifest.streaming)
     _check_kernels(manifest)
@@ -65,6 +67,26 @@ def _check_firmware(manifest: Manifest) -> None:
         )
 
 
+def _check_graph(manifest: Manifest) -> None:
+    """Programs of other runtimes, and only those, say what became of every layer."""
+    graph, kind = manifest.graph, manifest.program.kind
+    if (kind in GRAPH_KINDS) != (graph is not None):
+        rule = "is required for" if kind in GRAPH_KINDS else "must be null for"
+        raise BundleError(f"[manifest.graph] {rule} program.kind {kind!r}")
+    if graph is None:
+        return
+    if graph.format != kind:
+        raise BundleError(f"[manifest.graph.format] must be {kind!r}, but is {graph.format!r}")
+    if len(graph.layers) != len(manifest.kernels):
+        raise BundleError(
+            f"[manifest.graph.layers] must be as many as kernels, {len(manifest.kernels)}, but"
+            f" received {len(graph.layers)}"
+        )
+    states = [s.name for s in manifest.streaming.states] if manifest.streaming else []
+    if [s.state for s in graph.states] != states:
+        raise BundleError("[manifest.graph.states] must be those of manifest.streaming, in order")
+
+
 def _check_streaming(manifest: Manifest, streaming: Streaming) -> None:
     where = "manifest.streaming"
     _check_unique(f"{where}.states", (state.name for state in streaming.states))
@@ -85,7 +107,7 @@ def _check_streaming(manifest: Manifest, streaming: Streaming) -> None:
         raise BundleError(f"[{where}.final_output] {streaming.final_output!r} is not an output")
     alignment = manifest.arena.alignment
     needed = sum(-(-state.nbytes // alignment) * alignment for state in streaming.states)
-    if needed > manifest.arena.state_bytes:
+    if manifest.graph is None and needed > manifest.arena.state_bytes:
         raise BundleError(
             f"[manifest.arena.state_bytes] must be at least the {needed} bytes of the states, but"
             f" received {manifest.arena.state_bytes}"

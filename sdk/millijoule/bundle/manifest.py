@@ -17,6 +17,7 @@ from .archive import MAX_ARCHIVE, check_name
 from .checks import check_manifest
 from .fields import Fields
 from .firmware import Firmware
+from .graph import GraphProgram
 from .specs import Kernel, KernelOutput, StateSpec, TensorSpec
 
 __all__ = [
@@ -232,8 +233,9 @@ class FileEntry:
 class Manifest:
     """Everything about a bundle but the bytes of its members.
 
-    ``firmware`` belongs to programs for bare metal. ``quantization`` says how an integer program
-    came about: its ``scheme`` and whatever the quantizer recorded.
+    ``firmware`` belongs to programs for bare metal, ``graph`` to those of other runtimes.
+    ``quantization`` says how an integer program came about: its ``scheme`` and whatever the
+    quantizer recorded.
     """
 
     model: ModelInfo
@@ -245,6 +247,7 @@ class Manifest:
     kernels: tuple[Kernel, ...] = ()
     streaming: Streaming | None = None
     firmware: Firmware | None = None
+    graph: GraphProgram | None = None
     quantization: dict[str, Any] | None = None
     toolchain: dict[str, Any] = field(default_factory=dict)
     tolerance: dict[str, float] = field(default_factory=lambda: {"default": 2e-5})
@@ -293,6 +296,9 @@ class Manifest:
                 kernels=fields.items("kernels", _MAX_KERNELS, Kernel.from_json),
                 firmware=Firmware.from_json(fields.object("firmware"))
                 if fields.has("firmware")
+                else None,
+                graph=GraphProgram.from_json(fields.object("graph"))
+                if fields.has("graph")
                 else None,
                 quantization=_quantization(fields),
                 toolchain=fields.mapping("toolchain"),

@@ -10,6 +10,7 @@ from typing import Any
 from ..bundle import (
     Bundle,
     Firmware,
+    GraphProgram,
     Kernel,
     Manifest,
     ModelInfo,
@@ -38,6 +39,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     _print_summary(console, manifest)
     _print_tensors(console, manifest)
     _print_kernels(console, manifest.kernels)
+    if manifest.graph is not None:
+        _print_graph(console, manifest.kernels, manifest.graph)
     if manifest.quantization is not None:
         _print_quantization(console, manifest.quantization)
     console.text()
@@ -47,6 +50,19 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     )
     console.json({**manifest.to_json(), "totals": totals(manifest.kernels)})
     return 0
+
+
+def _print_graph(console: Console, kernels: Iterable[Kernel], graph: GraphProgram) -> None:
+    """What became of every operator in the other runtime's format, and the device's recipe."""
+    console.text()
+    console.text(f"{graph.format}, {graph.version}; recipe {_compact(graph.recipe) or 'none'}")
+    console.table(
+        ("kernel", "op", "layer", "written as", "nodes", "bits per weight", "computes in"),
+        [
+            (i, k.op, k.layer, w.form, w.nodes, w.stored_bits or "", w.computes)
+            for i, (k, w) in enumerate(zip(kernels, graph.layers, strict=True))
+        ],
+    )
 
 
 def _print_quantization(console: Console, record: dict[str, Any]) -> None:

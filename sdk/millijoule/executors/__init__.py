@@ -11,13 +11,19 @@ from ..bundle import Bundle
 from ..errors import BundleError, DeviceError
 from .base import ALIGNMENT, Program, aligned_empty
 
-__all__ = ["ALIGNMENT", "KINDS", "LOCAL", "Program", "aligned_empty", "open_program"]
+__all__ = ["ALIGNMENT", "CHECKERS", "KINDS", "LOCAL", "Program", "aligned_empty", "open_program"]
 
 #: Name of the device that is this machine.
 LOCAL = "local"
 
 #: Module and class of the executor for each kind of program; imported when one is opened.
-KINDS = {"static-aot": ("native", "NativeProgram")}
+KINDS = {
+    "onnx": ("tensorrt", "TensorRTProgram"),
+    "static-aot": ("native", "NativeProgram"),
+}
+
+#: Devices that calculate a graph here in place of its own runtime: kind of program, module, class.
+CHECKERS = {"onnxruntime": ("onnx", "onnxruntime", "OnnxRuntimeProgram")}
 
 
 def open_program(bundle: Bundle, threads: int, device: str = LOCAL) -> Program:
@@ -33,6 +39,8 @@ def open_program(bundle: Bundle, threads: int, device: str = LOCAL) -> Program:
         DeviceError: the device cannot run it.
         UsageError: a bad number of threads, or no such device.
     """
+    if device in CHECKERS:
+        return _open_checker(bundle, threads, device)
     if device != LOCAL:
         from ..remote import get_device  # not needed where programs really run
         from ..remote.emulated import EmulatedProgram
@@ -50,6 +58,19 @@ def open_program(bundle: Bundle, threads: int, device: str = LOCAL) -> Program:
             f"[manifest.program.kind] must be one of {', '.join(KINDS)}, but received {kind!r};"
             " update Millijoule to run this bundle"
         )
-    module, name = KINDS[kind]
+    return _open(*KINDS[kind], bundle, threads)
+
+
+def _open_checker(bundle: Bundle, threads: int, device: str) -> Program:
+    kind, module, name = CHECKERS[device]
+    if bundle.manifest.program.kind != kind:
+        raise DeviceError(
+            f"[device] {device} calculates {kind} graphs, but the program is of kind"
+            f" {bundle.manifest.program.kind}; run it without --device"
+        )
+    return _open(module, name, bundle, threads)
+
+
+def _open(module: str, name: str, bundle: Bundle, threads: int) -> Program:
     program: Program = getattr(import_module(f".{module}", __name__), name)(bundle, threads)
     return program

@@ -19,8 +19,11 @@ ALIGNMENT = 64
 class Program(Protocol):
     """A program in memory with its own arena and states; one thread at a time may use it.
 
-    Arrays are C-contiguous, in the order, shapes and dtypes of the manifest.
+    Arrays are C-contiguous, in the order, shapes and dtypes of the manifest. ``times_kernels``: it
+    can tell the time of every kernel.
     """
+
+    times_kernels: bool
 
     def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """Run once (a streaming program: one step), filling ``outputs``.

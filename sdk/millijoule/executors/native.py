@@ -29,6 +29,8 @@ _MAX_THREADS = 1024
 class NativeProgram:
     """A loaded static AOT program; see :class:`millijoule.executors.base.Program`."""
 
+    times_kernels = True
+
     def __init__(self, bundle: Bundle, threads: int) -> None:
         self._manifest = manifest = bundle.manifest
         _check_machine(manifest)

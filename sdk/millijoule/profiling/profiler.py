@@ -15,7 +15,7 @@ import numpy as np
 from ..bundle import Manifest
 from ..energy import AUTO, TABLES, Figure, Meter, cost_table, recommended_window_s
 from ..errors import UsageError, VerificationError
-from ..executors import LOCAL, open_program
+from ..executors import CHECKERS, LOCAL, open_program
 from .baseline import FORMAT, SCHEMA
 from .conditions import Machine, condition_warnings, record_conditions
 from .describe import describe
@@ -95,6 +95,11 @@ def profile(
         cost_table(name)  # an unknown name must not cost a measurement first
     say = progress or (lambda text: None)
     used_threads = session.threads if threads is None else threads
+    if session.device in CHECKERS:
+        raise UsageError(
+            f"[profile] device {session.device} only checks the graph, and its time is not that of"
+            f" target {session.manifest.target.name}; profile on the device itself"
+        )
     if session.device != LOCAL:
         from .emulated import profile_emulated  # what it needs is not on every device
 
@@ -188,9 +193,10 @@ _NO_DETAILS: dict[str, Any] = {"layers": None, "run": None, "operations": None, 
 def _details(manifest: Manifest, workload: Workload, cost_tables: Sequence[str]) -> dict[str, Any]:
     """What needs hooks in the program: time per kernel, one traced run, spikes, and estimates."""
     operations = count_operations(manifest, workload)
+    timed = workload.program.times_kernels
     return {
-        "layers": time_kernels(workload, manifest.kernels),
-        "run": one_run(workload, manifest.kernels),
+        "layers": time_kernels(workload, manifest.kernels) if timed else None,
+        "run": one_run(workload, manifest.kernels) if timed else None,
         "operations": operations.to_dict(),
         "estimated": estimated_energy(manifest, operations, cost_tables),
     }

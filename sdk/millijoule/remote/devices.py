@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 
 from ..errors import DeviceError, UsageError
 from ..executors import LOCAL
@@ -38,6 +39,7 @@ class Device:
             model does not fit.
         sysroot: where the device's C library lies on this machine.
         needs: keys of :data:`millijoule.remote.packages.NEEDS`.
+        packages: Python packages that it needs, by their names in pip.
         note: what to know before reading its figures.
     """
 
@@ -49,6 +51,7 @@ class Device:
     scripts: tuple[str, ...] = ()
     sysroot: str = ""
     needs: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
     note: str = ""
 
     @property
@@ -60,8 +63,14 @@ class Device:
         """Debian packages that it lacks here."""
         return missing(self.needs)
 
+    def missing_modules(self) -> list[str]:
+        """Python packages that it lacks here."""
+        return [name for name in self.packages if find_spec(name.replace("-", "_")) is None]
+
     def require(self) -> None:
         """Raise :class:`DeviceError` with the remedy unless everything it needs is there."""
+        if modules := self.missing_modules():
+            raise DeviceError(f"[device] {self.name} needs: pip install {' '.join(modules)}")
         if packages := self.missing():
             raise DeviceError(
                 f"[device] {self.name} needs {', '.join(packages)}; run as root:"
@@ -98,6 +107,12 @@ def _cortex_m(core: str, machine: str, *scripts: str) -> Device:
 
 _ALL = (
     Device(LOCAL, note="this machine"),
+    Device(
+        "onnxruntime",
+        targets=("tensorrt",),
+        packages=("onnxruntime",),
+        note="ONNX Runtime on this machine: checks the graph; its time says nothing of the device",
+    ),
     _arm64("cortex-a53", ()),
     _arm64("cortex-a72", ("cortex-a53",)),
     _arm64("cortex-a76", ("cortex-a53", "cortex-a72")),

@@ -80,6 +80,8 @@ class EmulatedProgram:
         BundleError: the program is not the one that the manifest describes.
     """
 
+    times_kernels = False
+
     def __init__(
         self, bundle: Bundle, device: Device, threads: int = 1, *, counting: bool = False
     ) -> None:

@@ -1,0 +1,59 @@
+"""What the manifest says of a model whatever it was built for: its record, inputs, streaming."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from millijoule.bundle import ModelInfo, StateSpec, Streaming, TensorSpec
+from millijoule.converters.model import Model
+from millijoule.converters.ops import TensorType
+
+
+def model_info(model: Model) -> ModelInfo:
+    """``manifest.model``."""
+    return ModelInfo(
+        name=model.name,
+        family=model.family,
+        variant=model.variant,
+        hparams=dict(model.hparams),
+        parameters=model.parameters,
+        source=model.source,
+        ignored_keys=tuple(model.ignored_keys),
+        labels=tuple(model.labels) if model.labels else None,
+        frontend=dict(model.frontend) if model.frontend else None,
+        reference_macs=dict(model.reference_macs),
+    )
+
+
+def streaming_info(model: Model, states: Sequence[tuple[str, TensorType]]) -> Streaming | None:
+    """``manifest.streaming``, its states as the program holds them; None for whole sequences."""
+    if model.streaming is None:
+        return None
+    return Streaming(
+        delay=model.streaming.delay,
+        states=tuple(StateSpec(name, t.shape, t.dtype) for name, t in states),
+        sequence_input=model.inputs[0][0],
+        valid_input=model.inputs[1][0],
+        limit=None,
+        final_output=model.outputs[0][0],
+    )
+
+
+def io_specs(model: Model) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """``manifest.inputs`` and ``manifest.outputs``."""
+    batch = batch_of(model)
+    valid = model.inputs[1][0] if model.streaming is not None else None
+    inputs = (_spec(name, t, batch, shared=name == valid) for name, t in model.inputs)
+    return tuple(inputs), tuple(_spec(name, t, batch) for name, t in model.outputs)
+
+
+def batch_of(model: Model) -> int:
+    """Samples per call."""
+    first = model.inputs[0][1].shape
+    return first[0] if first else 1
+
+
+def _spec(name: str, t: TensorType, batch: int, *, shared: bool = False) -> TensorSpec:
+    """Rows of the first axis are samples if there are as many as the batch has."""
+    by_sample = not shared and t.shape[:1] == (batch,)
+    return TensorSpec(name, t.shape, t.dtype, batch_axis=0 if by_sample else None)

@@ -1,0 +1,195 @@
+"""The vocabulary → ordinary Relax operators, spikes → float32: what any format can write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from millijoule.converters.importer import (
+    ATTRS_KEY,
+    COMPOSITE_PREFIX,
+    LAYER_KEY,
+    relax_type,
+    tensor_type,
+)
+from millijoule.converters.ops import VOCABULARY, TensorType
+from millijoule.errors import UnsupportedError
+from millijoule.targets.graph.forms import FORMS, Expansion
+from millijoule.targets.passes.match import op_name
+
+SPIKE = "uint8"  # dtype of spikes and of what is made of them
+
+
+@dataclass
+class Expanded:
+    """``main`` in ordinary operators.
+
+    ``layers``: Relax variable → torch module. ``shown``: names of the outputs that were added
+    behind the model's own and in front of the new states.
+    """
+
+    module: tvm.IRModule
+    layers: dict[str, str]
+    shown: list[str] = field(default_factory=list)
+
+
+def expand(
+    module: tvm.IRModule,
+    layers: Mapping[str, str],
+    *,
+    first_state: int,
+    whole: Collection[str] = (),
+    show: Collection[str] = (),
+    target: str = "graph",
+) -> Expanded:
+    """``main`` without vocabulary ops.
+
+    Args:
+        module: a converted model's; its ``main`` is in dataflow form.
+        layers: Relax variable → torch module.
+        first_state: index of the first parameter that is a state: spikes in states become float32,
+            while the caller's own uint8 inputs stay what they are.
+        whole: vocabulary ops (``binary_linear``) that stay calls of their composite function.
+        show: vocabulary ops whose taps (``spikes:<layer>``) become outputs.
+        target: whose name errors carry.
+
+    Raises UnsupportedError for an op that has no form, such as the integer ops of int8 programs.
+    """
+    return _Expander(module, layers, first_state, frozenset(whole), frozenset(show), target).run()
+
+
+class _Expander:
+    def __init__(
+        self,
+        module: tvm.IRModule,
+        layers: Mapping[str, str],
+        first_state: int,
+        whole: frozenset[str],
+        show: frozenset[str],
+        target: str,
+    ) -> None:
+        self._module, self._layers, self._whole, self._show = module, layers, whole, show
+        self._shown: dict[str, relax.Expr] = {}
+        self._first_state, self._target = first_state, target
+        self._builder = relax.BlockBuilder()
+        self._known: dict[relax.Var, Any] = {}
+        self._named: dict[str, str] = {}
+
+    def run(self) -> Expanded:
+        main = self._module["main"]
+        params = [self._param(i, p) for i, p in enumerate(main.params)]
+        with self._builder.function("main", params):
+            with self._builder.dataflow():
+                for block in main.body.blocks:
+                    for binding in block.bindings:
+                        self._known[binding.var] = self._bind(binding.var, binding.value)
+                result = self._results(main)
+                out = self._builder.emit_output(result)
+            self._builder.emit_func_output(out)
+        return Expanded(self._builder.finalize(), self._named, list(self._shown))
+
+    def _param(self, index: int, param: relax.Var) -> relax.Var:
+        t = tensor_type(param)
+        state = index >= self._first_state and t.dtype == SPIKE
+        new = relax.Var(param.name, relax_type(TensorType(t.shape, "float32") if state else t))
+        self._known[param] = new
+        return new
+
+    def _results(self, main: relax.Function) -> relax.Tuple:
+        """The results; what was uint8 and is no new state goes out as uint8 again."""
+        body = self._known[main.body.body]
+        fields = body.fields if isinstance(body, relax.Tuple) else [body]
+        wanted = main.ret_ty.fields if isinstance(main.ret_ty, relax.TupleType) else [main.ret_ty]
+        states = len(main.params) - self._first_state
+        outputs = len(fields) - states
+        own = [
+            self._cast(f, str(t.dtype))
+            for f, t in zip(fields[:outputs], wanted[:outputs], strict=True)
+        ]
+        return relax.Tuple([*own, *self._shown.values(), *fields[outputs:]])
+
+    def _cast(self, value: relax.Expr, dtype: str) -> relax.Expr:
+        if str(value.ty.dtype) == dtype:
+            return value
+        return self._builder.emit(relax.op.astype(value, dtype))
+
+    def _bind(self, var: relax.Var, value: relax.Expr) -> Any:
+        if isinstance(value, relax.Call):
+            return self._call(var, value)
+        return self._substitute(value)
+
+    def _substitute(self, expr: Any) -> Any:
+        """``expr`` over the new variables; tuples stay Python-side, so that they need no name."""
+        if isinstance(expr, relax.Var):
+            return self._known[expr]
+        if isinstance(expr, relax.Tuple):
+            return relax.Tuple([self._substitute(f) for f in expr.fields])
+        if isinstance(expr, relax.TupleGetItem):
+            source = self._substitute(expr.tuple_value)
+            if isinstance(source, relax.Tuple):
+                return source.fields[expr.index]
+            return self._builder.emit(relax.TupleGetItem(source, expr.index))
+        return expr
+
+    def _call(self, var: relax.Var, call: relax.Call) -> Any:
+        args = [self._substitute(a) for a in call.args]
+        layer = self._layers.get(var.name, "")
+        if op_name(call):
+            return self._operator(call, args, layer)
+        attrs = self._module[call.op].attrs
+        op = str(attrs["Composite"]).removeprefix(COMPOSITE_PREFIX)
+        layer = str(attrs[LAYER_KEY]) or layer
+        values = json.loads(str(attrs[ATTRS_KEY]))
+        if op in self._whole:
+            callee = self._builder.add_func(self._module[call.op], f"mj_{op}")
+            return self._emit(relax.Call(callee, args), layer)
+        form = FORMS.get(op)
+        if form is None:
+            raise UnsupportedError(
+                f"[{self._target}] vocabulary op {op} of layer {layer!r} has no form there; "
+                "build it as float32"
+            )
+        results = form(Expansion(self._builder, layer, self._emit), values, args)
+        if op in self._show:
+            self._shown[f"{VOCABULARY[op].tap}:{layer}"] = results[0]
+        return results[0] if len(results) == 1 else relax.Tuple(list(results))
+
+    def _operator(self, call: relax.Call, args: Sequence[Any], layer: str) -> Any:
+        """The same operator over the new operands, which may be float32 instead of spikes."""
+        name = op_name(call)
+        dtype = str(call.attrs.dtype) if name == "relax.astype" else ""
+        if dtype == SPIKE:
+            dtype = "float32"
+        if name == "relax.astype":
+            return self._cast(args[0], dtype)
+        if name == "relax.full_like":  # a constant of the operand's shape
+            shape, kind = tensor_type(args[0]).shape, str(call.ty.dtype)
+            kind = "float32" if kind == SPIKE else kind
+            return self._emit(relax.op.full(shape, args[1], kind), layer)
+        return self._emit(relax.Call(call.op, _unify(args, name), call.attrs), layer)
+
+    def _emit(self, expr: relax.Expr, layer: str) -> relax.Var:
+        var = self._builder.emit(expr)
+        if layer:
+            self._named[str(var.name)] = layer
+        return var
+
+
+def _unify(args: Sequence[Any], name: str) -> list[Any]:
+    """Constants that were spikes follow the operand that they are combined with."""
+    if name in ("relax.take", "relax.gather_elements") or len(args) < 2:
+        return list(args)
+    return [_float(a) if isinstance(a, tvm.ir.Constant) and _is_spike(a) else a for a in args]
+
+
+def _is_spike(constant: Any) -> bool:
+    return str(constant.ty.dtype) == SPIKE
+
+
+def _float(constant: Any) -> Any:
+    return relax.const(constant.value.numpy().astype("float32"))

@@ -1,0 +1,22 @@
+"""Vocabulary ops in ordinary Relax operators, for formats that have no kernel of ours.
+
+A form takes the op's attributes and operands and returns its results. Spikes are float32 here.
+"""
+
+from __future__ import annotations
+
+from millijoule.targets.graph.forms.expansion import Expansion, Form
+from millijoule.targets.graph.forms.lif import lif
+from millijoule.targets.graph.forms.lmu import lmu_memory, lmu_step
+from millijoule.targets.graph.forms.spikes import spike_conv, spike_linear
+
+FORMS: dict[str, Form] = {
+    "lif": lif,
+    "lif_record": lif,
+    "lmu_memory": lmu_memory,
+    "lmu_step": lmu_step,
+    "spike_conv": spike_conv,
+    "spike_linear": spike_linear,
+}
+
+__all__ = ["FORMS", "Expansion", "Form"]
