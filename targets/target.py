@@ -19,16 +19,19 @@ class Isa:
     """The vector unit as kernels see it: lanes of float32 and number of registers that hold them.
 
     ``int8`` names the instructions that multiply and add bytes: "dot" (SDOT), "dsp" (SMLAD on pairs
-    of 16 bits), "mve" (VMLADAV), or "widen" where bytes are widened first.
+    of 16 bits), "mve" (VMLADAV), or "widen" where bytes are widened first. ``popcount``: whether
+    AVX-512 counts bits in words (VPOPCNTDQ).
     """
 
     name: str
     lanes: int
     registers: int
     int8: str = "widen"
+    popcount: bool = False
 
 
 AVX512 = Isa("avx512", lanes=16, registers=32)
+AVX512_POPCOUNT = Isa("avx512", lanes=16, registers=32, popcount=True)
 AVX2 = Isa("avx2", lanes=8, registers=16)
 SSE2 = Isa("sse2", lanes=4, registers=16)
 NEON = Isa("neon", lanes=4, registers=32)
@@ -206,4 +209,6 @@ def _host() -> Target:
     else:
         present = cpu.features()  # what the operating system enabled, not just the silicon
         isa = AVX512 if "avx512vl" in present else AVX2 if "avx2" in present else SSE2
+        if isa is AVX512 and "avx512_vpopcntdq" in present:
+            isa = AVX512_POPCOUNT
     return Target("host", "static-aot", f"{arch}-linux-gnu", name, isa, proved="this machine")

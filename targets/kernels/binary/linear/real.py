@@ -1,0 +1,155 @@
+"""GEMM of real activations × signs: nothing is multiplied but scale.
+
+    y[r, o] = epilogue( scale[o] · Σ_k ±x[r, k] + bias[o] )
+
+x86 and scalar cores look up sums of four inputs (`tables`). Other vector units flip the sign of a
+broadcast input and add: a shift and an addition per row, two more for all rows of a tile; for one
+row the weights, which are 32 times smaller than floats, are what a multiply-add would wait for.
+
+Weights are packed as in `bits`. Every result is one chain of additions in ascending k whatever the
+tile; zeros among the weights add the chain of the second plane and halve the sum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import tvm.script.ir_builder.tirx as T
+
+from millijoule.converters.ops import TensorType
+from millijoule.targets.kernels import simd
+from millijoule.targets.kernels.binary.linear.bits import Finish
+from millijoule.targets.kernels.binary.linear.tables import (
+    GROUP,
+    PER_WORD,
+    build_table,
+    look_up,
+    table_entries,
+)
+from millijoule.targets.kernels.binary.words import BITS, with_signs, word, words_of
+from millijoule.targets.target import Isa
+
+
+@dataclass(frozen=True)
+class RealTile:
+    """MR rows × NR outputs; ``tables``: sums of four inputs are looked up."""
+
+    rows: int
+    columns: int
+    tables: bool
+
+
+def real_tile(rows: int, outputs: int, isa: Isa) -> RealTile:
+    """The tile that fills the registers of ``isa``."""
+    shapes = {"avx512": (4, 64), "avx2": (2, 32), "neon": (4, 16), "sse2": (2, 8), "mve": (2, 8)}
+    most, columns = shapes.get(isa.name, (1, 4))
+    width = -(-min(columns, outputs) // isa.lanes) * isa.lanes
+    return RealTile(min(most, rows), width, isa.name in ("avx512", "avx2") or isa.lanes == 1)
+
+
+def tables_type(tile: RealTile, chunks: int, inputs: int, isa: Isa) -> TensorType:
+    """Scratch memory for the tables of a tile of rows."""
+    groups = -(-inputs // GROUP)
+    return TensorType((chunks, tile.rows, groups, table_entries(isa)), "float32")
+
+
+class RealGemm:
+    """The loops of one product; ``x(row, k, lanes)`` loads inputs, ``w`` holds packed weights."""
+
+    def __init__(
+        self, x: Any, w: Any, tables: Any, inputs: int, outputs: int, tile: RealTile, isa: Isa
+    ) -> None:
+        self._x, self._w, self._tables, self._isa, self._tile = x, w, tables, isa, tile
+        self._inputs, self._outputs = inputs, outputs
+        self._planes = int(w.shape[1]) // words_of(inputs)
+
+    def rows(self, chunk: Any, first: Any, count: int, finish: Finish) -> None:
+        """``count`` rows from ``first`` against all outputs."""
+        if self._tile.tables:
+            for r in range(count):
+                self._build(chunk, r, first + r)
+        width = self._tile.columns
+
+        def block(start: Any, size: int) -> None:
+            self._block(chunk, first, count, start // width, start, size, finish)
+
+        simd.for_blocks(self._outputs, width, block)
+
+    def _build(self, chunk: Any, r: int, row: Any) -> None:
+        def group(k: Any, size: int) -> None:
+            x = [self._x(row, k + j, 1) if j < size else T.float32(0) for j in range(GROUP)]
+            build_table(self._tables, [chunk, r, k // GROUP], x, self._isa)
+
+        simd.for_blocks(self._inputs, GROUP, group)
+
+    def _block(
+        self, chunk: Any, first: Any, count: int, block: Any, start: Any, width: int, finish: Finish
+    ) -> None:
+        lanes = self._isa.lanes
+        acc = simd.Accumulators(count, -(-width // lanes) * lanes, lanes)
+        acc.fill(lambda _, vec: simd.zeros(vec[1]))
+        weights = simd.Accumulators(1, -(-width // lanes) * lanes, lanes, "uint32")
+        for plane in range(self._planes):
+            base = plane * words_of(self._inputs)
+
+            def one_word(k: Any, size: int, base: int = base) -> None:
+                index = base + k // BITS
+                weights.fill(lambda _, v: simd.load(self._w, [block, index], v[0], v[1]))
+                if self._tile.tables:
+                    self._from_tables(chunk, k // GROUP, size, acc, weights)
+                else:
+                    self._from_inputs(first, k, size, acc, weights)
+
+            simd.for_blocks(self._inputs, BITS, one_word)
+        for row in range(count):
+            finish(first + row, start, self._sums(acc, row, width), self._isa)
+
+    def _sums(self, acc: simd.Accumulators, row: int, width: int) -> list[tuple[int, int, Any]]:
+        found = []
+        for offset, size in acc.vectors:
+            value = acc.get(row, (offset, size))
+            if self._planes == 2:
+                value = value * simd.splat(T.float32(0.5), size)
+            lanes = min(size, width - offset)
+            if lanes < size:
+                value = T.Shuffle([value], list(range(lanes)))
+            found.append((offset, lanes, value))
+        return found
+
+    def _from_tables(
+        self, chunk: Any, group: Any, size: int, acc: simd.Accumulators, weights: Any
+    ) -> None:
+        assert -(-size // GROUP) <= PER_WORD
+        for g in range(-(-size // GROUP)):
+            for vec in acc.vectors:
+                for r in range(acc.rows):
+                    index = [chunk, r, group + g]
+                    found = look_up(self._tables, index, weights.get(0, vec), g, vec[1], self._isa)
+                    acc.set(r, vec, acc.get(r, vec) + found)
+
+    def _from_inputs(
+        self, first: Any, k: Any, size: int, acc: simd.Accumulators, weights: Any
+    ) -> None:
+        with T.serial(0, size) as i:
+            for vec in acc.vectors:
+                current, lanes = weights.get(0, vec), vec[1]
+                for r in range(acc.rows):
+                    x = simd.splat(self._x(first + r, k + i, 1), lanes)
+                    signed = with_signs(x, current << word(BITS - 1, lanes), lanes)
+                    acc.set(r, vec, acc.get(r, vec) + signed)
+                weights.set(0, vec, weights.get(0, vec) >> word(1, lanes))
+
+
+def for_row_tiles(rows: int, tile: int, chunks: int, body: Any) -> None:
+    """``body(chunk, first row, count)`` for all tiles, which ``chunks`` workers share."""
+    if chunks == 1:
+        simd.for_blocks(rows, tile, lambda first, count: body(0, first, count))
+        return
+    whole = rows // tile
+    with T.parallel(0, chunks) as chunk:
+        begin, end = (T.floordiv((chunk + i) * whole, chunks) for i in (0, 1))
+        with T.serial(begin, end) as i:
+            body(chunk, i * tile, tile)
+    if rows % tile:
+        body(0, whole * tile, rows % tile)

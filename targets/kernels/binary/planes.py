@@ -1,0 +1,121 @@
+"""Planes of signs as buffers of a kernel, and packing a row of floats into them.
+
+Floor of packing: the floats over the bandwidth of their cache; per vector two comparisons and, on
+AVX-512, two moves of a mask.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tvm.script.ir_builder.tirx as T
+
+from millijoule.converters.ops import TensorType, tir
+from millijoule.targets.kernels import simd
+from millijoule.targets.kernels.binary.words import (
+    BITS,
+    WORD,
+    gather_word,
+    pack_bits,
+    words_of,
+)
+from millijoule.targets.kernels.form import KernelForm, parallel_chunks
+from millijoule.targets.target import Isa
+
+NEGATIVE, NONZERO = 0, 1
+
+
+def planes_type(rows: int, words: int) -> TensorType:
+    """Both planes of ``rows`` rows side by side."""
+    return TensorType((rows, 2, words), WORD)
+
+
+def planes_of(x: np.ndarray, group: int | None = None) -> np.ndarray:
+    """float32 [..., K] → uint32 [rows, 2, words]; every ``group`` elements start a new word."""
+    inner = x.shape[-1]
+    parts = x.reshape(-1, inner // (group or inner), group or inner)
+    planes = [pack_bits(parts < 0), pack_bits(parts != 0)]
+    return np.stack([p.reshape(len(parts), -1) for p in planes], axis=1)
+
+
+class Planes:
+    """A buffer of planes: loads words, or the same word in every lane."""
+
+    def __init__(self, buffer: Any) -> None:
+        self._buffer = buffer
+        self.words = int(buffer.shape[2])
+
+    def get(self, row: Any, plane: int, index: Any, lanes: int = 1) -> Any:
+        """One word of a row, in every lane."""
+        return simd.splat(self._buffer[row, plane, index], lanes)
+
+    def put(self, row: Any, plane: int, index: Any, value: Any) -> None:
+        """Store one word."""
+        tir.store(self._buffer, [row, plane, index], value)
+
+    def put_values(self, row: Any, index: Any, width: int, values: Any, isa: Isa) -> None:
+        """Store the word of ``width`` ≤ 32 floats, which ``values((offset, lanes))`` gives."""
+        vectors = _vectors(width, isa.lanes)
+
+        def gather(compare: Callable[[Any, Any], Any]) -> Any:
+            return gather_word(vectors, lambda v: compare(values(v), simd.zeros(v[1])), isa.lanes)
+
+        negative, positive = gather(operator.lt), gather(operator.gt)
+        self.put(row, NEGATIVE, index, negative)
+        # neither for 0 and for NaN, whose sign is 0, too
+        self.put(row, NONZERO, index, self.get(row, NEGATIVE, index) | positive)
+
+
+def _vectors(width: int, lanes: int) -> list[tuple[int, int]]:
+    """Whole vectors, then single elements."""
+    whole = width // lanes * lanes
+    return [*simd.vectors(whole, lanes), *((i, 1) for i in range(whole, width))]
+
+
+def pack_row(x: Any, planes: Planes, row: Any, inputs: int, group: int, isa: Isa) -> None:
+    """Pack one row: ``x(start, lanes)`` loads floats."""
+    per_group = words_of(group)
+    with T.serial(0, inputs // group) as g:
+
+        def block(start: Any, width: int) -> None:
+            index = g * per_group + start // BITS
+            first = g * group + start
+            planes.put_values(row, index, width, lambda v: x(first + v[0], v[1]), isa)
+
+        simd.for_blocks(group, BITS, block)
+
+
+def pack_planes(x_type: TensorType, isa: Isa, group: int | None = None) -> KernelForm:
+    """Kernel x float32 [..., K] → planes [rows, 2, words]."""
+    inputs = x_type.shape[-1]
+    rows, group = x_type.size // inputs, group or inputs
+    result = planes_type(rows, inputs // group * words_of(group))
+    with tir.kernel(f"pack_planes_{isa.name}", [x_type], [result]) as k:
+        x = rows_of(k.buffers[0])
+        planes = Planes(k.buffers[1])
+        parallel = parallel_chunks(rows, rows * inputs) > 1
+        with (T.parallel if parallel else T.serial)(0, rows) as row:
+            pack_row(lambda i, lanes: x(row, i, lanes), planes, row, inputs, group, isa)
+    return KernelForm(k.func)
+
+
+def rows_of(buffer: Any) -> Any:
+    """``load(row, column, lanes)`` of a row-major buffer seen as a matrix."""
+    outer = [int(d) for d in buffer.shape][:-1]
+
+    def load(row: Any, column: Any, lanes: int) -> Any:
+        return simd.load(buffer, row_index(row, outer), column, lanes)
+
+    return load
+
+
+def row_index(row: Any, outer: Sequence[int]) -> list[Any]:
+    """The indices of flat row ``row`` in the dimensions ``outer``."""
+    index: list[Any] = []
+    for extent in reversed(outer[1:]):
+        index.insert(0, row % extent)
+        row = row // extent
+    return [row, *index] if outer else []
