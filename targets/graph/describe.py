@@ -83,6 +83,14 @@ def state_pairs(names: Sequence[str]) -> tuple[GraphState, ...]:
     return tuple(GraphState(n, f"state:{n}", f"next:{n}") for n in names)
 
 
+def sample_outputs(model: Model) -> dict[str, np.ndarray]:
+    """What a graph can be compared with: the model's outputs, not what is read in between."""
+    names = {name for name, _ in model.outputs}
+    if model.streaming is not None:
+        names |= {f"all_seq_{name}" for name in names}
+    return {n: v for n, v in model.sample_outputs.items() if n in names}
+
+
 def weights_of(node: Node) -> list[np.ndarray]:
     """Constant operands that are more than a number."""
     return [a for a in _flat(node.args) if isinstance(a, np.ndarray) and a.size > 1]

@@ -17,7 +17,8 @@ from millijoule.converters.importer import (
     relax_type,
     tensor_type,
 )
-from millijoule.converters.ops import VOCABULARY, TensorType
+from millijoule.converters.ops import VOCABULARY, TensorType, VocabularyOp
+from millijoule.converters.ops.vocabulary import Attrs
 from millijoule.errors import UnsupportedError
 from millijoule.targets.graph.forms import FORMS, Expansion
 from millijoule.targets.passes.match import op_name
@@ -156,8 +157,17 @@ class _Expander:
             )
         results = form(Expansion(self._builder, layer, self._emit), values, args)
         if op in self._show:
-            self._shown[f"{VOCABULARY[op].tap}:{layer}"] = results[0]
+            self._add_shown(VOCABULARY[op], values, results, layer)
         return results[0] if len(results) == 1 else relax.Tuple(list(results))
+
+    def _add_shown(
+        self, op: VocabularyOp, attrs: Attrs, results: Sequence[relax.Expr], layer: str
+    ) -> None:
+        """Make the taps of one call outputs."""
+        second = op.second_tap(attrs) if op.second_tap else None
+        for tap, result in zip((op.tap, second), results, strict=False):
+            if tap is not None:
+                self._shown[f"{tap}:{layer}"] = result
 
     def _operator(self, call: relax.Call, args: Sequence[Any], layer: str) -> Any:
         """The same operator over the new operands, which may be float32 instead of spikes."""

@@ -32,19 +32,28 @@ def missing(module: tvm.IRModule, table: Table, layers: Mapping[str, str]) -> li
 
 
 def check_precision(module: tvm.IRModule, precision: str, target: str) -> None:
-    """UnsupportedError for float16 where a potential decides: its rounding would move spikes.
+    """UnsupportedError for float16 where numbers decide: its rounding would move spikes and signs.
 
-    ``module``: before `expand`. A neuron integrates over many steps, and one spike more or less
-    changes everything behind it, so no tolerance could be stated.
+    ``module``: before `expand`. One spike or sign more or less changes everything behind it, so no
+    tolerance could be stated.
     """
     if precision == "float32":
         return
-    spiking = [c for c in composites(module) if c.op in ("lif", "lif_record")]
-    if spiking:
-        raise UnsupportedError(
-            f"[{target}] {precision} would move the spikes of layer {spiking[0].layer!r}; build it"
-            " as float32"
-        )
+    for call in composites(module):
+        if call.op in _DECIDES:
+            raise UnsupportedError(
+                f"[{target}] {precision} would move the {_DECIDES[call.op]} of layer"
+                f" {call.layer!r}; build it as float32"
+            )
+
+
+# vocabulary ops with thresholds in them, and what these decide
+_DECIDES = {
+    "binary_attention": "signs",
+    "binary_linear": "signs",
+    "lif": "spikes",
+    "lif_record": "spikes",
+}
 
 
 def composites(module: tvm.IRModule) -> list[Missing]:

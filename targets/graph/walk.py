@@ -117,7 +117,7 @@ def _emit(
     node: Node, module: tvm.IRModule, layers: Mapping[str, str], emitter: Emitter, table: Table
 ) -> Arg:
     fold = _FOLDED.get(node.op)
-    if fold is not None and node.args and isinstance(node.args[0], np.ndarray):
+    if fold is not None and node.args and _is_plain(node.args[0], node):
         return np.ascontiguousarray(fold(node.args[0], node))
     if node.scan is None:
         return table[node.op](emitter, node)
@@ -127,6 +127,13 @@ def _emit(
         return walk(module, step, layers, args, body, table)
 
     return emitter.scan(node, walk_step)
+
+
+def _is_plain(arg: Arg, node: Node) -> bool:
+    """Whether ``arg`` is a constant to move here; narrow weights are widened by the format."""
+    if not isinstance(arg, np.ndarray):
+        return False
+    return not (node.op == "relax.astype" and arg.dtype == np.int8 and arg.size > 1)
 
 
 def _argument(expr: Any, known: Mapping[relax.Var, Arg]) -> Arg:

@@ -78,6 +78,10 @@ class OnnxEmitter:
         )
         self.outputs.append(_info(name, tensor.type.shape, outside))
 
+    def exact(self, array: Any) -> Value:
+        """A constant of just its own type, whatever the graph calculates in."""
+        return self._constant(np.asarray(array))
+
     def value(self, arg: Arg) -> Value:
         """``arg`` as a tensor; a constant becomes an initializer, equal ones the same."""
         if isinstance(arg, Value):
@@ -89,12 +93,15 @@ class OnnxEmitter:
         self.dtype(shown.dtype)
         if shown.dtype == "float32":
             array = array.astype(self.precision)
+        return Value(self._constant(array).name, shown)
+
+    def _constant(self, array: np.ndarray) -> Value:
         key = hashlib.sha256(array.tobytes() + repr((array.shape, array.dtype)).encode()).digest()
         if key not in self.initializers:
             name = f"c{len(self.initializers)}"
             self.initializers[key] = numpy_helper.from_array(np.array(array, order="C"), name)
-        tensor = self.initializers[key]
-        return Value(tensor.name, shown)
+        shown = TensorType(array.shape, str(array.dtype))
+        return Value(self.initializers[key].name, shown)
 
     def ints(self, values: Sequence[int]) -> Value:
         """A constant list of int64, as ONNX wants shapes and axes."""

@@ -48,7 +48,8 @@ def onnx_graph(
         model: float32; not quantized.
         precision: "float32" or "float16", the type inside; inputs and outputs stay float32.
         target: whose name errors carry.
-        show: vocabulary ops (``lif``) whose taps (``spikes:<layer>``) become outputs, too.
+        show: vocabulary ops (``lif``) whose taps (``spikes:<layer>``) become outputs, too, as
+            float32, under the names that the model publishes them by.
 
     Raises UnsupportedError that names what has no form, before anything is written.
     """
@@ -68,7 +69,8 @@ def onnx_graph(
     ]
     results = walk(module, main, layers, params, g, TABLE, written)
     own = [name for name, _ in model.outputs]
-    names = [*own, *expanded.shown, *(f"next:{name}" for name, _ in states)]
+    shown = [model.aliases.get(tap, tap) for tap in expanded.shown]
+    names = [*own, *shown, *(f"next:{name}" for name, _ in states)]
     for name, value in zip(names, results, strict=True):
         g.output(name, value)
     graph = helper.make_graph(

@@ -17,7 +17,12 @@ from millijoule.bundle import (
 )
 from millijoule.converters.model import Model
 from millijoule.errors import DeviceError
-from millijoule.targets.graph.describe import describe_graph, layer_of, state_pairs
+from millijoule.targets.graph.describe import (
+    describe_graph,
+    layer_of,
+    sample_outputs,
+    state_pairs,
+)
 from millijoule.targets.target import Target
 
 GRAPH = "program/model.onnx"
@@ -53,7 +58,6 @@ def build_tensorrt(
         files=(GRAPH, GRAPH),
         packages=("onnx",),
     )
-    samples = {n: v for n, v in model.sample_outputs.items() if ":" not in n}
     progress("writing")
     write_bundle(
         out,
@@ -61,7 +65,7 @@ def build_tensorrt(
         {
             GRAPH: graph.to_bytes(),
             SAMPLE_INPUTS: npz_bytes(model.sample_inputs),
-            SAMPLE_OUTPUTS: npz_bytes(samples),
+            SAMPLE_OUTPUTS: npz_bytes(sample_outputs(model)),
         },
     )
     return Bundle.open(out)

@@ -100,7 +100,10 @@ def clip(g: OnnxEmitter, n: Node) -> Value:
 
 @emits("relax.astype")
 def astype(g: OnnxEmitter, n: Node) -> Value:
-    """Cast."""
+    """Cast; int8 weights are dequantized by 1, so that they are stored as they are."""
+    if isinstance(n.args[0], np.ndarray) and n.args[0].dtype == np.int8:
+        wide = g.node("DequantizeLinear", [n.args[0], g.exact(np.float32(1))], n.type)
+        return g.node("Cast", [wide], n.type, to=g.dtype(n.type.dtype))
     return g.node("Cast", n.args, n.type, to=g.dtype(n.type.dtype))
 
 

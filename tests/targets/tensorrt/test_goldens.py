@@ -9,6 +9,7 @@ import pytest
 import tensorrt_rtx as trt
 
 import millijoule as mj
+from fixtures.binary import BINARY
 from fixtures.graphs import run_onnx
 from fixtures.models import LMUFORMER, STREAMABLE, Golden, build
 from millijoule.cli import main
@@ -16,8 +17,8 @@ from millijoule.converters.source import read_folder
 from millijoule.targets.onnx import onnx_graph
 
 STREAMS = tuple(g for g in LMUFORMER if read_folder(g.path).variant in STREAMABLE)
-WHOLE = [(g, streaming) for g in LMUFORMER for streaming in (False, True)
-         if not streaming or g in STREAMS]  # fmt: skip
+WHOLE = [(golden, False) for golden in (*LMUFORMER, *BINARY)]
+WHOLE += [(golden, True) for golden in STREAMS]
 every = pytest.mark.parametrize(("golden", "streaming"), WHOLE, ids=lambda v: getattr(v, "name", v))
 
 
@@ -36,6 +37,17 @@ def test_spikes_and_logits(golden: Golden) -> None:
     np.testing.assert_allclose(got["logits"], golden.outputs["logits"], rtol=0, atol=1e-5)
     for name, expected in golden.spikes().items():
         np.testing.assert_array_equal(got[name].reshape(expected.shape), expected, name)
+
+
+@pytest.mark.parametrize("golden", BINARY, ids=lambda golden: golden.name)
+def test_binary_models(golden: Golden) -> None:
+    """Every attention map theirs, floats within 1e-4."""
+    model = mj.convert(golden.path)
+    got = run_onnx(onnx_graph(model, show=["binary_attention"]).to_bytes(), model.sample_inputs)
+    assert any(v.dtype == np.uint8 for v in model.sample_outputs.values())
+    for name, expected in model.sample_outputs.items():
+        atol = 0 if expected.dtype == np.uint8 else 1e-4
+        np.testing.assert_allclose(got[name], expected, rtol=0, atol=atol, err_msg=name)
 
 
 @every
