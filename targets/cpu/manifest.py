@@ -120,7 +120,7 @@ def _output_names(plan: Plan) -> dict[tuple[int, int], str]:
             last[ref.space, ref.offset] = (index, position)
         if call.outputs and call.outputs[0].space == "arena":
             name = call.meta.tap or call.meta.layer
-            if name:
+            if name and call.meta.named:
                 names[index, 0] = name
         if call.meta.second_tap and call.outputs[1].space == "arena":
             names[index, 1] = call.meta.second_tap

@@ -19,7 +19,10 @@ META_KEY = "mj.meta"
 
 @dataclass(frozen=True)
 class KernelMeta:
-    """Operator, layer and arithmetic of one call; ``results`` counts outputs before scratch."""
+    """Operator, layer and arithmetic of one call; ``results`` counts outputs before scratch.
+
+    ``named``: the first result is what the layer returns, so that it can be read back as that.
+    """
 
     op: str
     layer: str
@@ -32,6 +35,7 @@ class KernelMeta:
     tap: str | None = None
     second_tap: str | None = None
     scheduled: bool = True
+    named: bool = True
 
     @staticmethod
     def of_vocabulary(

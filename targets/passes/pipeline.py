@@ -8,6 +8,7 @@ import tvm
 from tvm import relax
 
 from millijoule.targets.kernels import CPU_KERNELS
+from millijoule.targets.passes.binary import lower_binary
 from millijoule.targets.passes.concat import lower_concat
 from millijoule.targets.passes.dense import lower_dense
 from millijoule.targets.passes.layout import channels_last
@@ -36,7 +37,7 @@ def lower_for_cpu(
         lower_ordering,
         lower_scatter,
         lower_concat(target.isa),
-        *([] if naive else [lower_dense(target.isa, layers)]),
+        *([] if naive else [lower_binary(target.isa), lower_dense(target.isa, layers)]),
         lower_vocabulary({} if naive else CPU_KERNELS, target.isa),
         transform.DeadCodeElimination(),
         transform.FoldConstant(),

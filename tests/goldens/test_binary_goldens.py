@@ -14,8 +14,11 @@ from millijoule.bundle import Bundle
 from millijoule.cli import main
 
 X86_TARGETS = ("x86-64-v3",) if platform.machine() in ("x86_64", "AMD64") else ()
-# results of operators that fuse with their neighbours: in no kernel's memory
+# in no kernel's memory: results of operators that fuse with their neighbours, and of layers of
+# which only signs are kept
 FUSED = ("embedding_out", "attention_out", "intermediate_out", "layer_out", "pooled", "proj", "fc2")
+FUSED += ("query", "key", "value", "qkv", "context", "attn_dense", "pooler_dense", "fc1")
+FUSED += ("ffn_dense1", "ffn_dense2")
 
 every = pytest.mark.parametrize("golden", BINARY, ids=lambda golden: golden.name)
 

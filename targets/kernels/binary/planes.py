@@ -88,17 +88,41 @@ def pack_row(x: Any, planes: Planes, row: Any, inputs: int, group: int, isa: Isa
         simd.for_blocks(group, BITS, block)
 
 
-def pack_planes(x_type: TensorType, isa: Isa, group: int | None = None) -> KernelForm:
-    """Kernel x float32 [..., K] → planes [rows, 2, words]."""
+def keep_above(value: Any, above: float, lanes: int) -> Any:
+    """``value`` where it exceeds ``above``, else 0."""
+    limit = simd.splat(T.float32(above), lanes)
+    return T.Select(value > limit, value, simd.zeros(lanes))
+
+
+def pack_planes(
+    x_type: TensorType,
+    isa: Isa,
+    group: int | None = None,
+    shift: TensorType | None = None,
+    above: float | None = None,
+) -> KernelForm:
+    """Kernel (x float32 [..., K], [shift]) → planes [rows, 2, words] of the signs of x + shift.
+
+    Every ``group`` elements start a new word; ``shift`` has K elements; values up to ``above``
+    count as 0.
+    """
     inputs = x_type.shape[-1]
     rows, group = x_type.size // inputs, group or inputs
     result = planes_type(rows, inputs // group * words_of(group))
-    with tir.kernel(f"pack_planes_{isa.name}", [x_type], [result]) as k:
-        x = rows_of(k.buffers[0])
-        planes = Planes(k.buffers[1])
+    operands = [x_type] if shift is None else [x_type, shift]
+    with tir.kernel(f"pack_planes_{isa.name}", operands, [result]) as k:
+        x, planes = rows_of(k.buffers[0]), Planes(k.buffers[-1])
         parallel = parallel_chunks(rows, rows * inputs) > 1
+
+        def value(row: Any, i: Any, lanes: int) -> Any:
+            found = x(row, i, lanes)
+            if shift is not None:
+                zero = [0] * (len(shift.shape) - 1)
+                found = found + simd.load(k.buffers[1], zero, i, lanes)
+            return found if above is None else keep_above(found, above, lanes)
+
         with (T.parallel if parallel else T.serial)(0, rows) as row:
-            pack_row(lambda i, lanes: x(row, i, lanes), planes, row, inputs, group, isa)
+            pack_row(lambda i, lanes: value(row, i, lanes), planes, row, inputs, group, isa)
     return KernelForm(k.func)
 
 

@@ -90,6 +90,14 @@ def byte_sums(bytes_: Any, lanes: int) -> Any:
     return T.reinterpret(simd.vector_type("int32", lanes), total)
 
 
+def lanes_of_word(bits: Any, first: Any, lanes: int) -> Any:
+    """Booleans: bit ``first + l`` of the word ``bits`` in lane l."""
+    shifted = simd.splat(bits >> T.cast(first, WORD), lanes)
+    if lanes > 1:
+        shifted = shifted >> T.ramp(T.uint32(0), T.uint32(1), lanes)
+    return (shifted & word(1, lanes)) != word(0, lanes)
+
+
 def word_of_lanes(condition: Any, lanes: int) -> Any:
     """A comparison of 8 or 16 lanes as the low bits of one uint32, lane 0 lowest.
 

@@ -18,7 +18,14 @@ from millijoule.targets.kernels.binary.attention.rules import (
 )
 from millijoule.targets.kernels.binary.attention.transposed import turn_keys, turn_values
 from millijoule.targets.kernels.binary.planes import NEGATIVE, NONZERO, Planes
-from millijoule.targets.kernels.binary.words import BITS, gather_word, popcount, word, words_of
+from millijoule.targets.kernels.binary.words import (
+    BITS,
+    gather_word,
+    lanes_of_word,
+    popcount,
+    word,
+    words_of,
+)
 from millijoule.targets.target import Isa
 
 if TYPE_CHECKING:
@@ -158,10 +165,9 @@ def _map(
         value = gather_word(vectors, lambda v: rule.decide(start + v[0], v[1]), isa.lanes)
         valid = (1 << width) - 1
         tir.store(bits, [start // BITS], value if width == BITS else value & word(valid))
-        if out is not None:
-            with T.serial(0, width) as j:
-                bit = (bits[start // BITS] >> T.cast(j, "uint32")) & word(1)
-                tir.store(out, [*at, start + j], T.cast(bit, "uint8"))
+        for offset, lanes in simd.vectors(width if out is not None else 0, isa.lanes):
+            bytes_ = lanes_of_word(bits[start // BITS], offset, lanes)
+            simd.save(out, [*at], start + offset, lanes, simd.convert(bytes_, "uint8", lanes))
 
     simd.for_blocks(form.steps, BITS, keys)
 

@@ -16,6 +16,7 @@ import tvm.script.ir_builder.tirx as T
 from millijoule.converters.ops import tir
 from millijoule.converters.ops.binary_attention import int_threshold
 from millijoule.targets.kernels import simd
+from millijoule.targets.kernels.binary.words import BITS, lanes_of_word
 from millijoule.targets.kernels.functions import exp
 
 NEVER = -1.0e30  # a score that no key has
@@ -157,14 +158,8 @@ class SoftmaxRule:
 
         def add(total: Any, j: Any) -> Any:
             value = simd.load(self._turned, [row.chunk, 2], j, lanes)
-            return total + T.Select(_lanes_of(words, j, lanes), value, simd.zeros(lanes))
+            return total + T.Select(
+                lanes_of_word(words[j // BITS], j % BITS, lanes), value, simd.zeros(lanes)
+            )
 
         return row.fold("float32", T.float32(0), add, "add")
-
-
-def _lanes_of(words: Any, j: Any, lanes: int) -> Any:
-    """Bits ``j`` … ``j + lanes − 1`` of a row of words, as booleans."""
-    bits = simd.splat(words[j // 32] >> T.cast(j % 32, "uint32"), lanes)
-    if lanes > 1:
-        bits = bits >> T.ramp(T.uint32(0), T.uint32(1), lanes)
-    return (bits & simd.splat(T.uint32(1), lanes)) != simd.splat(T.uint32(0), lanes)

@@ -39,6 +39,7 @@ class BitLinear:
     """What one kernel does. ``steps``: the epilogue behind the bias; ``real``: x are not signs.
 
     ``packed``: x comes as planes. ``emits``: what leaves, "floats", "planes" or both in this order.
+    ``above``: planes take values up to it for 0.
     """
 
     rows: int
@@ -49,6 +50,7 @@ class BitLinear:
     steps: tuple[Step, ...] = ()
     packed: bool = False
     emits: tuple[str, ...] = ("floats",)
+    above: float | None = None
 
     def columns(self, isa: Isa) -> int:
         """Outputs of a tile."""
@@ -85,9 +87,10 @@ def binary_linear(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> Ker
     return bit_linear(layer, x, operands[2:], [result], isa)
 
 
-def emits_planes(outputs: int, isa: Isa) -> bool:
-    """Whether tiles are whole words, so that results can leave as planes."""
-    return isa.lanes > 1 and bit_tile(1, outputs, isa).columns % BITS == 0
+def emits_planes(layer: BitLinear, isa: Isa) -> bool:
+    """Whether tiles are whole words (or all outputs), so that results can leave as planes."""
+    columns = layer.columns(isa)
+    return isa.lanes > 1 and (columns % BITS == 0 or columns >= layer.outputs)
 
 
 def bit_linear(
@@ -117,6 +120,7 @@ def bit_linear(
             (1, layer.rows, layer.outputs),
             outs.get("floats"),
             outs.get("planes"),
+            layer.above,
         )
         if layer.real:
             _real(layer, ins[0], ins[1], rest[-1] if scratch else None, writer, chunks, isa)

@@ -8,7 +8,7 @@ from typing import Any
 import tvm.script.ir_builder.tirx as T
 
 from millijoule.targets.kernels import simd
-from millijoule.targets.kernels.binary.planes import Planes
+from millijoule.targets.kernels.binary.planes import Planes, keep_above
 from millijoule.targets.kernels.binary.words import BITS
 from millijoule.targets.kernels.epilogue import Step, apply
 from millijoule.targets.kernels.gemm.rows import View
@@ -19,7 +19,7 @@ class ResultWriter:
     """Finishes one vector of results after another, in ascending columns of a row.
 
     ``floats`` and ``planes`` are where results go, None for nowhere. Operands of ``steps`` are
-    ``extra``; ``shape`` is (1, rows, outputs).
+    ``extra``; ``shape`` is (1, rows, outputs). ``above``: planes take values up to it for 0.
     """
 
     def __init__(
@@ -31,12 +31,14 @@ class ResultWriter:
         shape: tuple[int, int, int],
         floats: Any = None,
         planes: Any = None,
+        above: float | None = None,
     ) -> None:
         self._scale, self._bias = scale, bias
         self._extra, self._steps = extra, steps
         self._views = [View(b, shape) for b in extra]
         self._floats = None if floats is None else View(floats, shape)
         self._planes = None if planes is None else Planes(planes)
+        self._above = above
 
     def write_row(
         self, row: Any, start: Any, values: Sequence[tuple[int, int, Any]], isa: Isa
@@ -61,9 +63,12 @@ class ResultWriter:
                 row,
                 start // BITS + first // BITS,
                 min(BITS, end - first),
-                lambda v, first=first: _part(kept, first + v[0], v[1]),
+                lambda v, first=first: self._sign(_part(kept, first + v[0], v[1]), v[1]),
                 isa,
             )
+
+    def _sign(self, value: Any, lanes: int) -> Any:
+        return value if self._above is None else keep_above(value, self._above, lanes)
 
     def _value(self, row: Any, column: Any, lanes: int, sums: Any) -> Any:
         if str(sums.ty.dtype).startswith("int32"):
