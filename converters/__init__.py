@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +30,8 @@ FAMILIES = {
     "bivit": "millijoule.converters.binary.convert",
 }
 
+FILES = (".nir", ".onnx", ".tflite")  # sources that are a file of one of these kinds
+
 
 def convert(
     source: str | Path | nn.Module,
@@ -39,18 +40,19 @@ def convert(
     batch: int = 1,
     dtype: str = "float32",
     name: str | None = None,
-    example_inputs: Sequence[Any] | None = None,
+    example_inputs: Any = None,
 ) -> Model:
     """Convert a model.
 
     Args:
-        source: a model folder, a zoo name, ``module.py:function``, a NIR graph (``.nir``), or a
-            torch module.
+        source: a model folder, a zoo name, ``module.py:function``, a NIR graph (``.nir``), an ONNX
+            (``.onnx``) or TensorFlow Lite (``.tflite``) file, or a torch module.
         streaming: build the single step ``(frame, state) → (prefix output, state)``.
         batch: samples per call.
         dtype: what to build it as, "float32", "float16" or "int8"; a target may refuse one.
         name: name of the model in the bundle (default: the folder's or function's).
-        example_inputs: for a torch module, tensors of the shapes to build for.
+        example_inputs: for a torch module, tensors of the shapes to build for, in order or by
+            name; for ONNX and TensorFlow Lite, arrays by input name.
 
     Raises ModelError for a checkpoint or config that breaks a rule, UnsupportedError for what this
     release cannot convert, UsageError for a source that names nothing.
@@ -71,16 +73,18 @@ def _convert(
     streaming: bool,
     batch: int,
     name: str | None,
-    example_inputs: Sequence[Any] | None,
+    example_inputs: Any,
 ) -> Model:
     if not isinstance(source, str | Path):
         from millijoule.converters.frontends.module import convert_module
 
         return convert_module(source, example_inputs, name=name, streaming=streaming, batch=batch)
     text = str(source)
-    if ".py:" in text or text.endswith(".nir"):
+    if ".py:" in text or text.endswith(FILES):
         frontends = importlib.import_module("millijoule.converters.frontends")
-        return frontends.convert_file(text, batch=batch, name=name, streaming=streaming)
+        return frontends.convert_file(
+            text, batch=batch, name=name, streaming=streaming, example_inputs=example_inputs
+        )
     folder = read_folder(resolve_folder(text))
     module = FAMILIES.get(folder.family)
     if module is None:

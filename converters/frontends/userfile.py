@@ -13,7 +13,16 @@ from typing import Any
 
 from millijoule.errors import DeviceError, MjError, ModelError, UsageError
 
-_EXTRAS = {"snntorch": "train", "nir": "nir", "h5py": "nir", "nirtorch": "nir"}
+_EXTRAS = {
+    "snntorch": "train",
+    "nir": "nir",
+    "h5py": "nir",
+    "nirtorch": "nir",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "tflite": "tflite",
+    "ai_edge_litert": "tflite",
+}
 
 
 def load_example(text: str) -> tuple[Any, Any, str]:
