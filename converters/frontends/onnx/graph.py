@@ -107,10 +107,7 @@ class GraphImporter:
                 return list(done)
         attributes = self._parse(node.attribute)
         own = CONVERTERS.get(node.op_type)
-        if own is not None:
-            made = own(self, node, attributes)
-        else:
-            made = self._by_tvm(node, attributes)
+        made = own(self, node, attributes) if own is not None else self._by_tvm(node, attributes)
         return _fields(self.builder, made, len(node.output))
 
     def _by_tvm(self, node: Any, attributes: dict[str, Any]) -> Any:

@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="a model folder (config.json and weights), a zoo name (`mj models`), or"
-        " module.py:function",
+        help="a model folder (config.json and weights), a zoo name (`mj models`),"
+        " module.py:function, or an .onnx, .tflite or .nir file",
     )
     parser.add_argument("--target", default="host", help="what to build for (`mj targets`)")
     parser.add_argument("-o", "--out", metavar="FILE", help="bundle to write (default: NAME.mjb)")
@@ -46,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibrate", metavar="FILE", help="inputs to choose int8 scales with, as .npz"
     )
+    parser.add_argument(
+        "--examples",
+        metavar="FILE",
+        help="inputs of an .onnx or .tflite file, as .npz: their sizes are built for",
+    )
     parser.add_argument("--board", help="refuse what this microcontroller board cannot hold")
     parser.add_argument(
         "--flash", type=byte_count, metavar="512K", help="refuse what needs more flash"
@@ -56,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Convert, build, and say what was written."""
     out = _check_out(arguments.out) if arguments.out else None
-    calibration = _calibration(arguments.calibrate) if arguments.calibrate else None
+    calibration = _arrays("calibrate", arguments.calibrate)
+    examples = _arrays("examples", arguments.examples)
     budget = {name: getattr(arguments, name) for name in ("board", "flash", "ram")}
     with console.progress() as report, host_side(), warnings.catch_warnings():
         # Meant for the developers of torch and TVM; noise around the one line that matters here.
@@ -72,6 +78,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             streaming=arguments.streaming,
             batch=arguments.batch,
             dtype=arguments.dtype,
+            example_inputs=examples,
         )
         out = out or _default_out(model.name)
         bundle = build(
@@ -117,13 +124,15 @@ def _say_calibration(console: Console, record: dict[str, Any] | None) -> None:
     )
 
 
-def _calibration(path: str) -> dict[str, np.ndarray]:
-    """Arrays by input name, and perhaps ``labels``."""
+def _arrays(option: str, path: str | None) -> dict[str, np.ndarray] | None:
+    """Arrays by input name from the .npz file that ``--option`` names, if it is given."""
+    if path is None:
+        return None
     require_regular(Path(path))
     try:
         return read_npz(Path(path).read_bytes())
     except (OSError, ValueError) as error:
-        raise UsageError(f"--calibrate {path}: {error}") from error
+        raise UsageError(f"--{option} {path}: {error}") from error
 
 
 def _check_out(path: str) -> str:
