@@ -25,10 +25,11 @@ class View:
         if tuple(self._extents) == self._shape:
             return [b, t, column]
         row, index = b * self._shape[1] + t, [column]
-        for extent in reversed(self._extents[:-1]):
+        outermost, *inner = self._extents[:-1]
+        for extent in reversed(inner):
             index.insert(0, row % extent)
             row = row // extent
-        return index
+        return [row, *index] if outermost != 1 else [0, *index]
 
     def load(self, b: Any, t: Any, column: Any, lanes: int) -> Any:
         """``lanes`` columns from ``column``."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from millijoule.targets.target import Isa
+
+_TALLEST = 14  # rows: more accumulators than that hide no more latency
 
 
 @dataclass(frozen=True)
@@ -43,29 +46,58 @@ class GemmShape:
 def choose_tile(shape: GemmShape, isa: Isa) -> Tile:
     """Tile for ``shape``: fill the registers; one row takes as many columns as hide FMA latency.
 
-    NR·MR/lanes accumulators + NR/lanes weights + 1 broadcast fit in the register file.
+    NR·MR/lanes accumulators + NR/lanes weights + 1 broadcast fit in the register file. Rows that
+    fit in one taller, narrower tile take it: the weights are then read once.
     """
-    neon = isa.name == "neon"
-    depth = 4 if neon and isa.registers >= 32 else 1
+    depth = _depth(isa)
     if shape.out_steps < 4:
         wide = isa.registers // 2
-        return Tile(shape.out_steps, isa.lanes * max(1, wide // shape.out_steps), depth)
+        columns = isa.lanes * max(1, wide // shape.out_steps)
+        return Tile(shape.out_steps, min(columns, padded(shape.outputs, isa.lanes)), depth)
     vectors = 4 if isa.registers >= 32 else 2
-    if neon:
-        # The tallest tile loads least, even with a shorter one after it. A 32-bit core has no
-        # registers for the addresses of a sixth row.
-        most = 6 if isa.registers >= 32 else 5
-        return Tile(min(most, shape.out_steps), vectors * isa.lanes, depth)
-    most = min(6, (isa.registers - 1) // vectors - 1)
-    rows = next((r for r in range(most, 3, -1) if shape.out_steps % r == 0), most)
-    return Tile(rows, vectors * isa.lanes)
+    rows = tallest(vectors, isa)
+    if isa.name != "neon" and rows < shape.out_steps:
+        narrower = [v for v in range(vectors - 1, 1, -1) if tallest(v, isa) >= shape.out_steps]
+        vectors = narrower[0] if narrower else vectors
+        rows = tallest(vectors, isa)
+    columns = min(vectors * isa.lanes, padded(shape.outputs, isa.lanes))
+    return Tile(min(rows, shape.out_steps), columns, depth)
+
+
+def _depth(isa: Isa) -> int:
+    return 4 if isa.name == "neon" and isa.registers >= 32 else 1
+
+
+def tallest(vectors: int, isa: Isa) -> int:
+    """Most rows of a tile of ``vectors`` vectors that its registers hold."""
+    if _depth(isa) > 1:  # every row has a register of x, and two hold weights
+        return min(_TALLEST, (isa.registers - 2) // (vectors + 1))
+    if isa.name == "neon":  # a 32-bit core has no registers for the addresses of a sixth row
+        return min(5, (isa.registers - 1) // vectors - 1)
+    return min(_TALLEST, (isa.registers - 1 - vectors) // vectors)
+
+
+def padded(width: int, lanes: int) -> int:
+    """Columns computed for ``width``: whole vectors, and a last one of a power of two lanes."""
+    rest = width % lanes
+    return width - rest + (1 << (rest - 1).bit_length() if rest else 0)
+
+
+def row_blocks(total: int, most: int) -> Sequence[tuple[int, int]]:
+    """(how many tiles, rows of each) that cover ``total`` rows evenly, the tall ones first.
+
+    Even tiles leave none too short to hide latency: 193 rows by 6 are 28 of 6 and 5 of 5.
+    """
+    tiles = -(-total // most)
+    rows, taller = divmod(total, tiles)
+    return [(n, r) for n, r in ((taller, rows + 1), (tiles - taller, rows)) if n]
 
 
 def pack_weights(w: np.ndarray, tile: Tile) -> np.ndarray:
-    """[K, N] → [⌈N/NR⌉, K, NR], zero-padded; NR shrinks to N for narrow layers."""
+    """[K, N] → [⌈N/NR⌉, K, NR], zero-padded."""
     depth, outputs = w.shape
-    width = min(tile.columns, outputs)
+    width = tile.columns
     blocks = -(-outputs // width)
-    padded = np.zeros((depth, blocks * width), w.dtype)
-    padded[:, :outputs] = w
-    return np.ascontiguousarray(padded.reshape(depth, blocks, width).transpose(1, 0, 2))
+    padded_w = np.zeros((depth, blocks * width), w.dtype)
+    padded_w[:, :outputs] = w
+    return np.ascontiguousarray(padded_w.reshape(depth, blocks, width).transpose(1, 0, 2))

@@ -16,7 +16,16 @@ from fixtures.operands import normal
 from millijoule.converters.ops import TensorType
 from millijoule.targets.kernels import form
 from millijoule.targets.kernels.epilogue import BINARY, Step
-from millijoule.targets.kernels.gemm import GemmShape, Tile, choose_tile, gemm_f32, pack_weights
+from millijoule.targets.kernels.gemm import (
+    GemmShape,
+    Tile,
+    choose_tile,
+    gemm_f32,
+    grid,
+    pack_weights,
+)
+from millijoule.targets.kernels.gemm.grid import plan_grid
+from millijoule.targets.kernels.gemm.tile import padded, row_blocks
 from millijoule.targets.target import AVX2, NEON, NEON_V7, Isa
 
 ISAS = (*HERE, NEON_V7)
@@ -105,8 +114,17 @@ def test_one_row_gives_the_bits_of_many(taps: int, isa: Isa) -> None:
 @by_isa
 def test_column_blocks_in_parallel(isa: Isa, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(form, "PARALLEL_OPERATIONS", 1)
-    for outputs in (256, 300):
-        x, w = normal((1, 9, 33)), normal((1, 33, outputs), 3)
+    for rows, outputs in ((9, 256), (9, 300), (40, 20), (59, 130)):
+        x, w = normal((1, rows, 33)), normal((1, 33, outputs), 3)
+        np.testing.assert_allclose(gemm(x, w, isa), reference(x, w), atol=3e-5)
+
+
+@by_isa
+def test_rows_in_groups(isa: Isa, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of columns pass over groups of rows, as if the rows were too many for the cache."""
+    monkeypatch.setattr(grid, "CACHE_BYTES", 33 * 80 * 4)
+    for rows, outputs in ((63, 80), (50, 40)):
+        x, w = normal((1, rows, 33)), normal((1, 33, outputs), 3)
         np.testing.assert_allclose(gemm(x, w, isa), reference(x, w), atol=3e-5)
 
 
@@ -203,7 +221,7 @@ def test_packing_loses_nothing(k: int, n: int, width: int, rows: int) -> None:
     packed = pack_weights(w, Tile(rows, width))
     blocks, depth, columns = packed.shape
     assert depth == k
-    assert columns == min(width, n)
+    assert columns == width
     flat = packed.transpose(1, 0, 2).reshape(k, blocks * columns)
     np.testing.assert_array_equal(flat[:, :n], w)
     assert not flat[:, n:].any()
@@ -220,5 +238,48 @@ def test_tiles_fit_the_registers(steps: int, channels: int, outputs: int, isa: I
     tile = choose_tile(GemmShape(1, steps, channels, outputs), isa)
     accumulators = tile.rows * tile.columns // isa.lanes
     assert tile.rows >= 1
-    assert tile.columns % isa.lanes == 0
+    assert tile.columns <= padded(outputs, isa.lanes)
     assert accumulators < isa.registers
+
+
+@given(total=st.integers(1, 4000), most=st.integers(1, 14))
+def test_rows_are_shared_evenly(total: int, most: int) -> None:
+    """No more tiles than needed, and none more than a row shorter than another."""
+    segments = row_blocks(total, most)
+    heights = [rows for _, rows in segments]
+    assert sum(count * rows for count, rows in segments) == total
+    assert sum(count for count, _ in segments) == -(-total // most)
+    assert max(heights) - min(heights) <= 1
+    assert heights == sorted(heights, reverse=True)
+
+
+@given(width=st.integers(1, 300), lanes=st.sampled_from([1, 4, 8, 16]))
+def test_padding_adds_less_than_the_last_vector_holds(width: int, lanes: int) -> None:
+    whole = padded(width, lanes)
+    assert width <= whole < width + lanes
+    assert bin(whole % lanes).count("1") <= 1
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n", "blocks", "tiles"),
+    [
+        (197, 192, 192, 3, 33),
+        (197, 192, 768, 12, 33),
+        (3136, 64, 64, 1, 523),
+        (128, 768, 768, 12, 22),
+    ],
+)
+def test_two_and_four_threads_get_even_shares(
+    m: int, k: int, n: int, blocks: int, tiles: int
+) -> None:
+    work = plan_grid(GemmShape(1, m, k, n), blocks, tiles)
+    assert work.parallel
+    for threads in (2, 4):
+        share = -(-work.blocks * work.groups // threads)
+        assert share * threads <= 1.07 * work.blocks * work.groups
+
+
+def test_rows_beyond_the_cache_pass_once() -> None:
+    """Groups of rows that fit in the cache meet all weights before the next group comes."""
+    assert plan_grid(GemmShape(1, 3136, 256, 128), 2, 523).rows_first
+    assert not plan_grid(GemmShape(1, 128, 768, 3072), 48, 22).rows_first

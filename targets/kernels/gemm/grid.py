@@ -1,0 +1,86 @@
+"""How the tiles of a packed GEMM are ordered and shared between threads.
+
+The unit of work is a block of columns beside a group of row tiles. Work is numbered with the groups
+inside a block, so that the weights of a block stay in the second-level cache while the rows pass;
+or with the blocks inside a group, where it is the rows that would not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tvm.script.ir_builder.tirx as T
+
+from millijoule.targets.kernels.form import parallel_chunks
+from millijoule.targets.kernels.gemm.tile import GemmShape
+
+CACHE_BYTES = 512 * 1024  # second-level cache of one core, as common now
+_THREADS = (2, 4)  # numbers of threads between which work is to be even
+_UNEVEN = 1 / 16
+
+
+@dataclass(frozen=True)
+class Grid:
+    """``blocks`` of columns × ``groups`` of row tiles."""
+
+    blocks: int
+    groups: int
+    rows_first: bool
+    parallel: bool
+
+    def run(self, body: Callable[[Any, Any], None]) -> None:
+        """``body(block, group)`` for all work."""
+        total = self.blocks * self.groups
+        if total == 1:
+            body(0, 0)
+            return
+        with (T.parallel if self.parallel else T.serial)(0, total) as index:
+            if self.groups == 1:
+                body(index, 0)
+            elif self.blocks == 1:
+                body(0, index)
+            elif self.rows_first:
+                body(index % self.blocks, index // self.blocks)
+            else:
+                body(index // self.groups, index % self.groups)
+
+
+def plan_grid(shape: GemmShape, blocks: int, tiles: int) -> Grid:
+    """The grid of ``blocks`` of columns and ``tiles`` row tiles."""
+    rows_bytes = 4 * shape.batch * shape.steps * shape.channels
+    weights_bytes = 4 * shape.taps * shape.channels * shape.outputs
+    rows_first = blocks > 1 and rows_bytes > CACHE_BYTES and weights_bytes <= CACHE_BYTES
+    least = -(-2 * rows_bytes // CACHE_BYTES) if rows_first else 1
+    groups = least = min(least, tiles)
+    parallel = parallel_chunks(max(blocks * tiles, 2), shape.multiply_adds) > 1
+    if parallel:
+        while groups < min(tiles, least + 16) and _uneven(blocks * groups) > _UNEVEN:
+            groups += 1
+    return Grid(blocks, groups, rows_first, parallel and blocks * groups > 1)
+
+
+def _uneven(work: int) -> float:
+    """By how much the busiest of some threads exceeds its share."""
+    return max(-(-work // threads) * threads / work for threads in _THREADS) - 1
+
+
+def for_tiles(
+    segments: Sequence[tuple[int, int]], group: Any, groups: int, body: Callable[[Any, int], None]
+) -> None:
+    """``body(first row, rows)`` for the row tiles of ``group``; ``segments`` from `row_blocks`."""
+    total = sum(count for count, _ in segments)
+    low, high = (total * group // groups, total * (group + 1) // groups) if groups > 1 else (0, 0)
+    tile = row = 0
+    for count, rows in segments:
+        first, last = tile, tile + count
+        if groups > 1:
+            with T.serial(T.max(low, first), T.min(high, last)) as i:
+                body((i - first) * rows + row, rows)
+        elif count == 1:
+            body(row, rows)
+        else:
+            with T.serial(0, count) as i:
+                body(i * rows + row, rows)
+        tile, row = last, row + count * rows
