@@ -29,8 +29,16 @@ _LABELLED = (
     "linear.default",
     "convolution.default",
     "matmul.default",
+    "scaled_dot_product_attention.default",
     "mm.default",
     "addmm.default",
+)
+
+# kept in one piece: their parts would have to be found and put together again
+_WHOLE = (
+    torch.ops.aten.linear.default,
+    torch.ops.aten.matmul.default,
+    torch.ops.aten.scaled_dot_product_attention.default,
 )
 
 
@@ -76,9 +84,10 @@ def import_program(program: torch.export.ExportedProgram) -> tuple[tvm.IRModule,
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
-    """What torch takes apart before the import: all but the core operators and linear layers."""
+    """What torch takes apart before the import: all but the core operators and some whole ones."""
     table: dict[Any, Callable[..., Any]] = torch.export.default_decompositions()
-    table.pop(torch.ops.aten.linear.default, None)  # keep linear layers in one piece
+    for whole in _WHOLE:
+        table.pop(whole, None)
     return table
 
 

@@ -11,6 +11,7 @@ from functools import cache
 
 from millijoule.converters.torch_ops import (
     arithmetic,
+    attention,
     image,
     indexing,
     pointwise,
@@ -23,6 +24,7 @@ __all__ = ["CONVERTERS", "REFUSED", "Context", "Convert", "supported", "tvm_name
 
 CONVERTERS: dict[str, Convert] = {
     **arithmetic.CONVERTERS,
+    **attention.CONVERTERS,
     **indexing.CONVERTERS,
     **image.CONVERTERS,
     **pointwise.CONVERTERS,

@@ -8,12 +8,14 @@ import tvm
 from tvm import relax
 
 from millijoule.targets.kernels import CPU_KERNELS
+from millijoule.targets.passes.attention import lower_attention
 from millijoule.targets.passes.binary import lower_binary
 from millijoule.targets.passes.concat import lower_concat
 from millijoule.targets.passes.dense import lower_dense
 from millijoule.targets.passes.layout import channels_last
 from millijoule.targets.passes.legalise import legalise
 from millijoule.targets.passes.ordering import lower_ordering
+from millijoule.targets.passes.reshape import merge_reshapes
 from millijoule.targets.passes.scatter import lower_scatter
 from millijoule.targets.passes.vocabulary import lower_vocabulary
 from millijoule.targets.target import Target
@@ -31,6 +33,7 @@ def lower_for_cpu(
     passes = [
         transform.CanonicalizeBindings(),
         transform.DeadCodeElimination(),
+        *([] if naive else [lower_attention(target.isa, layers), transform.DeadCodeElimination()]),
         channels_last,
         transform.CanonicalizeBindings(),  # cancelled transposes leave aliases behind
         transform.DeadCodeElimination(),
@@ -39,6 +42,8 @@ def lower_for_cpu(
         lower_concat(target.isa),
         *([] if naive else [lower_binary(target.isa), lower_dense(target.isa, layers)]),
         lower_vocabulary({} if naive else CPU_KERNELS, target.isa),
+        merge_reshapes(),
+        transform.CanonicalizeBindings(),
         transform.DeadCodeElimination(),
         transform.FoldConstant(),
         legalise(target.isa),

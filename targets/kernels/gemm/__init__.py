@@ -23,10 +23,10 @@ QEMU by ``benchmarks/arm_instructions.py``:
 32-bit NEON cannot take one lane (`vfma` wants whole registers) and has half the registers: every
 value of x costs a broadcasting load, and a 5×8 tile measures 0.56 and 0.57.
 
-On x86 a value of x is broadcast once for all vectors of its row. Measured on one core of a Zen 5 at
-266 GFLOP/s (AVX-512) or 135 (AVX2) of FMA alone: 251 to 263 and 128 to 134 for M ≥ 64 and N, K from
-64 to 3072. Panels of weights stream from the second-level cache at a third of its bandwidth, so that
-blocking K for the first-level cache would only add loads and stores of partial sums.
+On x86 a value of x is broadcast once for all vectors of its row. Measured on one core of a Zen 5
+that does 266 GFLOP/s (AVX-512) or 135 (AVX2) of multiply-adds in registers alone: 241 to 263 and
+119 to 134 for M ≥ 49 and N, K from 64 to 3072. Panels of weights stream from the second-level cache
+at a third of its bandwidth: blocking K for the first level would only add partial sums in memory.
 
 Every result is one chain of multiply-adds in ascending k, whatever the tile, so a stream (one row)
 and a whole sequence give the same bits.
@@ -34,7 +34,6 @@ and a whole sequence give the same bits.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,6 +43,7 @@ from millijoule.converters.ops import TensorType, tir
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.epilogue import Step
 from millijoule.targets.kernels.form import KernelForm
+from millijoule.targets.kernels.gemm.chains import accumulate
 from millijoule.targets.kernels.gemm.grid import for_tiles, plan_grid
 from millijoule.targets.kernels.gemm.rows import View, Writer, copy_padded
 from millijoule.targets.kernels.gemm.tile import (
@@ -90,11 +90,6 @@ def gemm_f32(
         )
         _Product(source, w, writer, shape, tile, isa).emit()
     return KernelForm(k.func, scratch)
-
-
-def _lane(values: Any, index: int, lanes: int) -> Any:
-    """Element ``index`` of a vector; on NEON it becomes an operand of the multiply-add itself."""
-    return values if lanes == 1 else T.Shuffle([values], [index])
 
 
 class _Product:
@@ -147,37 +142,18 @@ class _Product:
         acc = simd.Accumulators(rows, padded(width, lanes), lanes)
         acc.fill(lambda _, vec: simd.zeros(vec[1]))
         with T.serial(0, shape.taps) as tap:
-            simd.for_blocks(
+            accumulate(
+                acc,
                 shape.channels,
                 self._tile.depth,
-                lambda c, depth: self._chain(acc, b, t, tap, c, depth, block),
+                lambda r, c, depth: self._x.load(b, t + r + tap, c, depth),
+                lambda c, offset, size: simd.load(
+                    self._w, [block, tap * shape.channels + c], offset, size
+                ),
+                self._isa,
             )
         start = block * self._tile.columns
         for r in range(rows):
             for offset, size in simd.vectors(width, lanes):
                 value = acc.part(r, offset, size)
                 self._writer.write(b, t + r, start + offset, size, value)
-
-    def _chain(
-        self, acc: simd.Accumulators, b: Any, t: Any, tap: Any, c: Any, depth: int, block: Any
-    ) -> None:
-        """Multiply-adds of ``depth`` neighbouring channels, one after the other.
-
-        The loop over vectors is the inner one where x is broadcast, and the outer one where lanes
-        of it are operands: LLVM keeps the order, and has one register for what is live the least.
-        """
-        row = tap * self._shape.channels + c
-
-        def step(k: int, r: int, vec: tuple[int, int]) -> None:
-            weight = simd.load(self._w, [block, row + k], vec[0], vec[1])
-            values = self._x.load(b, t + r + tap, c, depth)
-            value = simd.splat(_lane(values, k, depth), vec[1])
-            acc.set(r, vec, simd.fma(value, weight, acc.get(r, vec), vec[1], self._isa))
-
-        for k in range(depth):
-            if self._tile.depth > 1:
-                for vec, r in itertools.product(acc.vectors, range(acc.rows)):
-                    step(k, r, vec)
-            else:
-                for r, vec in itertools.product(range(acc.rows), acc.vectors):
-                    step(k, r, vec)

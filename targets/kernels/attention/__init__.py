@@ -1,0 +1,103 @@
+"""Attention without a matrix of scores in memory.
+
+    y[b, i] = Σ_j p[b, i, j]·v[b, j],   p = softmax_j(scale·q[b, i]·k[b, j] + bias[b, i, j])
+
+A tile of queries (MR rows) meets all keys at once: its scores fill a strip [MR, keys] of scratch
+memory that stays in cache, are exponentiated there, and multiplied with the values; the division by
+their sum comes last. Keys are transposed beforehand into panels (`panels`), as weights of a GEMM
+are at build time; values and queries are read where they lie. Operands and result are flat buffers
+with strides, so that neither the slices of a fused projection nor the transposes around the heads
+are ever copied.
+
+Floor: keys·(width + value_width) multiply-adds per query over the peak rate of the unit, as in a
+packed GEMM, and an exponential per score, which takes about as long as twenty multiply-adds.
+
+Every score is one chain in ascending d; maximum and sum of a row go lane by lane over ascending
+keys, then over the lanes; every result is one chain in ascending keys. None of that depends on how
+many queries a tile has or which thread computes it. A row with every key masked by −∞ gives zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tvm.script.ir_builder.tirx as T
+
+from millijoule.converters.ops import TensorType, tir
+from millijoule.targets.kernels.attention.panels import pack_keys
+from millijoule.targets.kernels.attention.rows import Buffers, Rows
+from millijoule.targets.kernels.attention.shape import (
+    AttentionShape,
+    Strided,
+    choose_attention_tile,
+)
+from millijoule.targets.kernels.form import KernelForm, parallel_chunks
+from millijoule.targets.kernels.gemm.tile import row_blocks
+from millijoule.targets.target import Isa
+
+__all__ = ["AttentionShape", "Strided", "attention_f32"]
+
+
+def attention_f32(
+    shape: AttentionShape,
+    views: Sequence[Strided],
+    y_view: Strided,
+    operands: Sequence[TensorType],
+    result: TensorType,
+    isa: Isa,
+) -> KernelForm:
+    """Kernel over flat ``operands``; ``views`` are of q, k, v and, if there is one, the bias.
+
+    Columns of q, k, v and y are neighbours (stride 1); those of the bias may be one value (0).
+    ``y_view`` says how the result lies in its buffer of type ``result``.
+    """
+    tile = choose_attention_tile(shape, isa)
+    segments = row_blocks(shape.queries, tile.rows)
+    tiles = sum(count for count, _ in segments)
+    chunks = parallel_chunks(shape.heads * tiles, shape.multiply_adds)
+    blocks = -(-shape.keys // tile.panel)
+    panels = TensorType((shape.heads, blocks, shape.width, tile.panel), "float32")
+    strips = TensorType((chunks, tile.rows, blocks * tile.panel), "float32")
+    flat = TensorType((result.size,), "float32")
+    name = f"attention_f32_{tile.rows}x{tile.panel}_{isa.name}"
+    with tir.kernel(name, operands, [flat, panels, strips]) as k:
+        q, keys, v, *bias = (k.buffers[view.operand] for view in views)
+        y, panel_buffer, strip_buffer = k.buffers[len(operands) :]
+        loop = T.parallel if chunks > 1 else T.serial
+        pack_keys(keys, views[1], panel_buffer, shape, tile, loop)
+        buffers = Buffers(
+            q,
+            views[0],
+            v,
+            views[2],
+            bias[0] if bias else None,
+            views[3] if bias else None,
+            panel_buffer,
+            strip_buffer,
+            y,
+            y_view,
+        )
+        rows = Rows(buffers, shape, tile, isa)
+        work = shape.heads * tiles
+        with (
+            loop(0, chunks) as chunk,
+            T.serial(work * chunk // chunks, work * (chunk + 1) // chunks) as item,
+        ):
+            _tile(rows, segments, chunk, item // tiles, item % tiles)
+    return KernelForm(k.func, (panels, strips))
+
+
+def _tile(
+    rows: Rows, segments: Sequence[tuple[int, int]], strip: int, head: int, tile: int
+) -> None:
+    """Tile number ``tile`` of a head, tall ones first."""
+    (count, tall), *shorter = segments
+    if not shorter:
+        rows.emit(strip, head, tile * tall, tall)
+        return
+    short = shorter[0][1]
+    with T.If(tile < count):
+        with T.Then():
+            rows.emit(strip, head, tile * tall, tall)
+        with T.Else():
+            rows.emit(strip, head, tile * short + count * (tall - short), short)

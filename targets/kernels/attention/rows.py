@@ -1,0 +1,221 @@
+"""Some queries at a time: their scores, softmax and values, scores in a strip of scratch memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tvm.script.ir_builder.tirx as T
+
+from millijoule.converters.ops import tir
+from millijoule.targets.kernels import simd
+from millijoule.targets.kernels.attention.shape import AttentionShape, AttentionTile, Strided
+from millijoule.targets.kernels.functions import exp
+from millijoule.targets.kernels.gemm.chains import accumulate
+from millijoule.targets.target import Isa
+
+LOWEST = -3.4028234663852886e38  # of float32: the maximum of a row whose keys are all masked
+INFINITY = float("inf")
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """Flat operands with their views, panels of keys, the strips and the flat result."""
+
+    q: Any
+    q_view: Strided
+    v: Any
+    v_view: Strided
+    bias: Any
+    bias_view: Strided | None
+    panels: Any
+    strips: Any
+    y: Any
+    y_view: Strided
+
+
+class Rows:
+    """The code for ``rows`` queries of one head."""
+
+    def __init__(
+        self, buffers: Buffers, shape: AttentionShape, tile: AttentionTile, isa: Isa
+    ) -> None:
+        self._b, self._shape, self._tile, self._isa = buffers, shape, tile, isa
+        self._full, self._rest = divmod(shape.keys, tile.panel)
+
+    def emit(self, strip: Any, head: Any, first: Any, rows: int) -> None:
+        """Queries ``first`` … of ``head``, whose scores lie in strip number ``strip``."""
+        batch = self._shape.unravel(head)
+        lanes = self._tile.lanes
+        peaks = simd.Accumulators(rows, lanes, lanes)
+        peaks.fill(lambda _, vec: simd.splat(T.float32(LOWEST), vec[1]))
+
+        def scores(block: Any, width: int) -> None:
+            self._scores(strip, head, batch, first, rows, block, width, peaks)
+
+        self._for_panels(first, rows, scores)
+        peak = [_across(peaks, r, lanes, T.max) for r in range(rows)]
+        sums = simd.Accumulators(rows, lanes, lanes)
+        sums.fill(lambda _, vec: simd.zeros(vec[1]))
+        self._for_panels(
+            first, rows, lambda block, width: self._exponents(strip, rows, block, width, peak, sums)
+        )
+        total = [_across(sums, r, lanes, lambda a, b: a + b) for r in range(rows)]
+        for r in range(rows):  # a row whose keys are all masked is zero
+            reciprocal = T.float32(1) / T.max(total[r][0], T.float32(1e-30))
+            tir.store(total[r], [0], reciprocal)
+        self._values(strip, batch, first, rows, total)
+
+    def _for_panels(self, first: Any, rows: int, body: Callable[[Any, int], None]) -> None:
+        """``body(block, keys)`` for the panels of keys that queries ``first`` … may see."""
+        panel, full = self._tile.panel, self._full
+        seen = first + rows
+        if full:
+            bound = T.min(full, (seen + panel - 1) // panel) if self._shape.causal else full
+            with T.serial(0, bound) as block:
+                body(block, panel)
+        if self._rest and self._shape.causal and full:
+            with T.If(seen > full * panel), T.Then():
+                body(full, self._rest)
+        elif self._rest:
+            body(full, self._rest)
+
+    def _scores(
+        self,
+        strip: Any,
+        head: Any,
+        batch: tuple[Any, ...],
+        first: Any,
+        rows: int,
+        block: Any,
+        width: int,
+        peaks: simd.Accumulators,
+    ) -> None:
+        b, shape, tile = self._b, self._shape, self._tile
+        lanes = tile.lanes
+        acc = simd.Accumulators(rows, -(-width // lanes) * lanes, lanes)
+        acc.fill(lambda _, vec: simd.zeros(vec[1]))
+        accumulate(
+            acc,
+            shape.width,
+            tile.depth,
+            lambda r, d, n: simd.load(b.q, [], b.q_view.start(batch, first + r) + d, n),
+            lambda d, offset, n: simd.load(b.panels, [head, block, d], offset, n),
+            self._isa,
+        )
+        for r in range(rows):
+            for vec in acc.vectors:
+                key = block * tile.panel + vec[0]
+                value = acc.get(r, vec) * simd.splat(T.float32(shape.scale), lanes)
+                present = min(width - vec[0], lanes)
+                if b.bias_view is not None:
+                    value = value + self._bias(batch, first + r, key, present)
+                acc.set(r, vec, self._masked(value, first + r, key, present))
+                simd.save(b.strips, [strip, r], key, lanes, acc.get(r, vec))
+                peak = T.max(peaks.get(r, (0, lanes)), acc.get(r, vec))
+                peaks.set(r, (0, lanes), peak)
+
+    def _bias(self, batch: tuple[Any, ...], query: Any, key: Any, present: int) -> Any:
+        """The vector of biases from ``key``; behind the last key it repeats."""
+        view, lanes = self._b.bias_view, self._tile.lanes
+        assert view is not None
+        start = view.start(batch, query)
+        if view.strides[-1] == 0:
+            return simd.splat(self._b.bias[start], lanes)
+        if present == lanes:
+            return simd.load(self._b.bias, [], start + key, lanes)
+        behind = simd.splat(start + self._shape.keys - 1, lanes)
+        return self._b.bias[T.min(simd.lanes_at(start + key, lanes), behind)]
+
+    def _masked(self, value: Any, query: Any, key: Any, present: int) -> Any:
+        """−∞ for keys that are not there, or that the query may not see."""
+        lanes = self._tile.lanes
+        never = simd.splat(T.float32(-INFINITY), lanes)
+        if present < lanes:
+            lane = simd.lanes_at(0, lanes)
+            value = T.Select(lane < simd.splat(T.int32(present), lanes), value, never)
+        if self._shape.causal:
+            seen = simd.lanes_at(key, lanes) <= simd.splat(query, lanes)
+            value = T.Select(seen, value, never)
+        return value
+
+    def _exponents(
+        self,
+        strip: Any,
+        rows: int,
+        block: Any,
+        width: int,
+        peak: Sequence[Any],
+        sums: simd.Accumulators,
+    ) -> None:
+        lanes, strips = self._tile.lanes, self._b.strips
+        kept = [T.alloc_buffer((lanes,), "float32") for _ in range(rows)]
+        with T.serial(0, -(-width // lanes)) as vector:
+            key = block * self._tile.panel + vector * lanes
+            for r in range(rows):
+                score = simd.load(strips, [strip, r], key, lanes)
+                simd.save(kept[r], [], 0, lanes, exp(score - simd.splat(peak[r][0], lanes), lanes))
+                power = simd.load(kept[r], [], 0, lanes)
+                simd.save(strips, [strip, r], key, lanes, power)
+                sums.set(r, (0, lanes), sums.get(r, (0, lanes)) + power)
+
+    def _values(
+        self, strip: Any, batch: tuple[Any, ...], first: Any, rows: int, scale: Sequence[Any]
+    ) -> None:
+        """Σ p·v, divided by Σ p, for some columns at a time."""
+        b, shape, tile = self._b, self._shape, self._tile
+        for start, width in _even(shape.value_width, tile.vectors, tile.lanes):
+            acc = simd.Accumulators(rows, width, tile.lanes)
+            acc.fill(lambda _, vec: simd.zeros(vec[1]))
+
+            def add(block: Any, keys: int, start: int = start, acc: Any = acc) -> None:
+                base = block * tile.panel
+                accumulate(
+                    acc,
+                    keys,
+                    tile.depth,
+                    lambda r, k, n: simd.load(b.strips, [strip, r], base + k, n),
+                    lambda k, offset, n: simd.load(
+                        b.v, [], b.v_view.start(batch, base + k) + (start + offset), n
+                    ),
+                    self._isa,
+                )
+
+            if shape.causal:
+                self._for_panels(first, rows, add)
+            else:
+                add(0, shape.keys)
+            for row in range(rows):
+                for vec in acc.vectors:
+                    value = acc.get(row, vec) * simd.splat(scale[row][0], vec[1])
+                    at = b.y_view.start(batch, first + row) + (start + vec[0])
+                    simd.save(b.y, [], at, vec[1], value)
+
+
+def _even(width: int, most: int, lanes: int) -> list[tuple[int, int]]:
+    """(start, columns) of chunks of at most ``most`` vectors, as even as vectors allow."""
+    vectors = -(-width // lanes)
+    chunks = -(-vectors // most)
+    step = -(-vectors // chunks) * lanes
+    return [(s, min(step, width - s)) for s in range(0, width, step)]
+
+
+def _across(acc: simd.Accumulators, row: int, lanes: int, op: Callable[[Any, Any], Any]) -> Any:
+    """A buffer of one value: ``op`` over the lanes, halves first."""
+    source, size = None, lanes
+    while size > 1:
+        size //= 2
+        target = T.alloc_buffer((size,), "float32")
+
+        def part(offset: int, source: Any = source, size: int = size) -> Any:
+            if source is None:
+                return acc.part(row, offset, size)
+            return simd.load(source, [], offset, size)
+
+        simd.save(target, [], 0, size, op(part(0), part(size)))
+        source = target
+    if source is None:
+        source = T.alloc_buffer((1,), "float32")
+        tir.store(source, [0], acc.get(row, (0, 1)))
+    return source
