@@ -33,8 +33,9 @@ class Model:
     is given and must return; ``spikes:<layer>`` outputs are taps and exact. ``dtype``: what to
     build it as, and ``calibration``: inputs to choose int8 scales with, by name, and perhaps
     ``labels``. ``quantization``: how an integer model came about (``manifest.quantization``), None
-    for a float one. ``aliases``: names under which intermediate values are read, in place of the
-    path of the layer or of the tap that they are known by.
+    for a float one. ``options``: by name of an input or output, what a `TensorSpec` says of it
+    besides its type. ``files``: further members of the bundle. ``aliases``: names under which
+    intermediate values are read, in place of the layer's path or tap that they are known by.
     """
 
     name: str
@@ -58,5 +59,7 @@ class Model:
     dtype: str = "float32"
     calibration: Mapping[str, np.ndarray] | None = None
     quantization: Mapping[str, Any] | None = None
+    options: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     tolerance: Mapping[str, float] = field(default_factory=lambda: {"default": 2e-5})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from millijoule.bundle import ModelInfo, StateSpec, Streaming, TensorSpec
-from millijoule.converters.model import Model
+from millijoule.converters.model import Model, Named
 from millijoule.converters.ops import TensorType
 
 
@@ -43,8 +43,8 @@ def io_specs(model: Model) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ..
     """``manifest.inputs`` and ``manifest.outputs``."""
     batch = batch_of(model)
     valid = model.inputs[1][0] if model.streaming is not None else None
-    inputs = (_spec(name, t, batch, shared=name == valid) for name, t in model.inputs)
-    return tuple(inputs), tuple(_spec(name, t, batch) for name, t in model.outputs)
+    inputs = (_spec(model, named, batch, shared=valid) for named in model.inputs)
+    return tuple(inputs), tuple(_spec(model, named, batch) for named in model.outputs)
 
 
 def batch_of(model: Model) -> int:
@@ -53,7 +53,12 @@ def batch_of(model: Model) -> int:
     return first[0] if first else 1
 
 
-def _spec(name: str, t: TensorType, batch: int, *, shared: bool = False) -> TensorSpec:
-    """Rows of the first axis are samples if there are as many as the batch has."""
-    by_sample = not shared and t.shape[:1] == (batch,)
-    return TensorSpec(name, t.shape, t.dtype, batch_axis=0 if by_sample else None)
+def _spec(model: Model, named: Named, batch: int, *, shared: str | None = None) -> TensorSpec:
+    """Rows of the first axis are samples if there are as many as the batch has.
+
+    ``shared``: name of a tensor that all samples share.
+    """
+    name, t = named
+    by_sample = name != shared and t.shape[:1] == (batch,)
+    options = model.options.get(name, {})
+    return TensorSpec(name, t.shape, t.dtype, batch_axis=0 if by_sample else None, **options)

@@ -53,11 +53,12 @@ class Embeddings(nn.Module):
         """ids, types [B, N] → [B, N, H]; without types all are 0."""
         positions = self.position_embeddings.weight[: ids.shape[1]]
         table = self.token_type_embeddings.weight
-        if types is None:
-            rest = positions + table[0]
-        else:  # a wrong type stays inside the table
-            rest = positions + F.embedding(types.clamp(0, table.shape[0] - 1), table)
-        return self.LayerNorm(self.word_embeddings(ids) + rest)
+        chosen = table[0]
+        # comparisons fuse with what follows, and a wrong type reads nothing outside of the table
+        for index in range(1, table.shape[0] if types is not None else 0):
+            assert types is not None
+            chosen = torch.where((types == index)[..., None], table[index], chosen)
+        return self.LayerNorm(self.word_embeddings(ids) + (positions + chosen))
 
 
 class Output(nn.Module):
@@ -140,7 +141,7 @@ class BiBertPooler(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, N, H] → [B, H]."""
-        return torch.tanh(self.dense(x[:, 0]))
+        return torch.tanh(self.dense(x[:, :1].squeeze(1)))
 
 
 class BiPftPooler(nn.Module):
@@ -153,7 +154,7 @@ class BiPftPooler(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, N, H] → [B, H]."""
-        first = x[:, 0]
+        first = x[:, :1].squeeze(1)
         return torch.tanh(self.LayerNorm(self.dense(first)) + first)
 
 

@@ -140,4 +140,4 @@ class BiVit(nn.Module):
         x = torch.cat([first, self.patch_embed(x)], dim=1) + self.pos_embed
         for block in self.blocks:
             x = block(x)
-        return {"logits": self.head(self.norm(x)[:, 0])}
+        return {"logits": self.head(self.norm(x[:, :1]).squeeze(1))}

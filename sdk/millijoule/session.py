@@ -15,7 +15,7 @@ from .cpu import available_cpus
 from .errors import UsageError
 from .executors import LOCAL, Program, aligned_empty, open_program
 from .stream import END, Stepper, Stream, require_streaming
-from .tensors import check_names, run_inputs, to_array
+from .tensors import check_names, complete, run_inputs, to_array
 
 __all__ = ["Session", "Stream", "load"]
 
@@ -94,13 +94,23 @@ class Session:
         """
         with self._lock:
             self._check_taps(taps)
+            inputs, length = complete(self.manifest, inputs)
             arrays, rows = self._check_inputs(inputs)
             axes = self._result_axes(taps)
             if rows != self.manifest.batch:
                 _require_batch_axes(axes, self.manifest.batch)
             run = partial(_run_sequence, self._stepper) if self._stepper else self._run_once
             parts = [run(chunk, taps) for chunk in self._chunks(arrays, rows)]
-            return {name: _join([part[name] for part in parts], axes[name], rows) for name in axes}
+            joined = {n: _join([part[n] for part in parts], axes[n], rows) for n in axes}
+            return joined if length is None else self._cut(joined, length)
+
+    def _cut(self, results: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:
+        """Results without what belongs to the filling of short rows."""
+        for spec in self.outputs:
+            if spec.pad_axis is not None:
+                where = (*(slice(None),) * spec.pad_axis, slice(length))
+                results[spec.name] = results[spec.name][where]
+        return results
 
     def stream(self) -> Stream:
         """A new stream from the initial states, independent of other streams and of :meth:`run`.

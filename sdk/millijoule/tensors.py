@@ -15,7 +15,7 @@ import numpy as np
 from .bundle import Manifest, TensorSpec
 from .errors import UsageError
 
-__all__ = ["check_names", "run_inputs", "to_array"]
+__all__ = ["check_names", "complete", "run_inputs", "to_array"]
 
 
 def run_inputs(manifest: Manifest) -> list[tuple[TensorSpec, list[int | None]]]:
@@ -51,6 +51,35 @@ def check_names(given: Mapping[str, Any], expected: Collection[str]) -> None:
             raise UsageError(f"input {name!r} is missing; inputs: {', '.join(expected)}")
 
 
+def complete(manifest: Manifest, given: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
+    """``given`` with inputs that may be left out, and short rows filled up with zeros.
+
+    Returns the length that rows had, None if they were whole. What breaks a rule is left as it is,
+    for `to_array` to say so.
+    """
+    rows = {spec.name: spec for spec in manifest.inputs if spec.pad_axis is not None}
+    optional = [s for s in manifest.inputs if s.omitted is not None and s.name not in given]
+    if not isinstance(given, Mapping) or not (rows or optional):
+        return dict(given) if isinstance(given, Mapping) else given, None
+    arrays = {name: np.asarray(value) for name, value in given.items() if name in rows}
+    model = next(iter(arrays.values()), None)
+    filled: dict[str, Any] = dict(given)
+    for spec in optional:
+        fits = model is not None and model.ndim == len(spec.shape)
+        shape = model.shape if fits and model is not None else spec.shape
+        arrays[spec.name] = filled[spec.name] = np.full(shape, spec.omitted, spec.dtype)
+    length = None
+    for name, padded in rows.items():
+        array, axis = arrays.get(name), padded.pad_axis or 0
+        if array is None or array.ndim != len(padded.shape):
+            continue
+        missing = padded.shape[axis] - array.shape[axis]
+        if 0 < missing < padded.shape[axis]:
+            length = array.shape[axis]
+            filled[name] = np.pad(array, [(0, missing * (i == axis)) for i in range(array.ndim)])
+    return filled, length
+
+
 def to_array(spec: TensorSpec, value: Any, shape: Sequence[int | None]) -> np.ndarray:
     """``value`` as a C-contiguous array of the dtype of ``spec`` and of ``shape``.
 
@@ -75,7 +104,16 @@ def to_array(spec: TensorSpec, value: Any, shape: Sequence[int | None]) -> np.nd
         _check_finite(spec, array)
     elif array.dtype != spec.dtype:
         _check_range(spec, array)
+    if spec.limit is not None:
+        _check_limit(spec, array, spec.limit)
     return np.ascontiguousarray(array, spec.dtype)
+
+
+def _check_limit(spec: TensorSpec, array: np.ndarray, limit: int) -> None:
+    """Values index a table."""
+    for value in (array.min(), array.max()):
+        if not 0 <= value < limit:
+            raise UsageError(f"[{spec.name}] must be from 0 to {limit - 1}, but contains {value}")
 
 
 def _check_kind(spec: TensorSpec, array: np.ndarray) -> None:

@@ -66,6 +66,7 @@ def build_cpu(
             WEIGHTS: bytes(plan.weights),
             SAMPLE_INPUTS: npz_bytes(model.sample_inputs),
             SAMPLE_OUTPUTS: npz_bytes(model.sample_outputs),
+            **model.files,
         }
         manifest = describe(model, target, plan, memory, LIBRARY, threads, cc)
         write_bundle(out, manifest, files)

@@ -153,6 +153,7 @@ def _members(program: Path, model: Model) -> dict[str, bytes | Path]:
     files: dict[str, bytes | Path] = {
         SAMPLE_INPUTS: npz_bytes(model.sample_inputs),
         SAMPLE_OUTPUTS: npz_bytes(model.sample_outputs),
+        **model.files,
     }
     for path in program.rglob("*"):
         if path.is_file():

@@ -66,6 +66,7 @@ def build_tensorrt(
             GRAPH: graph.to_bytes(),
             SAMPLE_INPUTS: npz_bytes(model.sample_inputs),
             SAMPLE_OUTPUTS: npz_bytes(sample_outputs(model)),
+            **model.files,
         },
     )
     return Bundle.open(out)

@@ -27,6 +27,7 @@ DTYPES = (
 _KERNEL_DTYPES = (*DTYPES, "bool", "uint64", "float64")
 
 _MAX_RANK = 8
+_MAX_OMITTED = 127  # fits every integer type
 _MAX_KERNEL_OUTPUTS = 64
 
 
@@ -35,12 +36,18 @@ class TensorSpec:
     """A dense row-major tensor that goes into or comes out of a program.
 
     ``batch_axis`` is the axis along which samples lie; None for a tensor that all samples share.
+    ``pad_axis``: an axis along which `Session.run` takes shorter inputs, filled up with zeros, and
+    gives outputs of the inputs' length. ``omitted``: what an integer input is everywhere if it is
+    left out; None if it must be given. ``limit``: values must be in 0 … limit − 1.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     batch_axis: int | None = 0
+    pad_axis: int | None = None
+    omitted: int | None = None
+    limit: int | None = None
 
     @property
     def nbytes(self) -> int:
@@ -52,11 +59,15 @@ class TensorSpec:
         """Read one entry of ``io.inputs`` or ``io.outputs``."""
         with Fields(value, where) as fields:
             shape = fields.shape("shape", _MAX_RANK)
+            rank = len(shape)
             return cls(
                 fields.text("name"),
                 shape,
                 fields.choice("dtype", DTYPES),
-                _batch_axis(fields, len(shape), default=0),
+                _batch_axis(fields, rank, default=0),
+                fields.integer("pad_axis", 0, rank - 1) if fields.has("pad_axis") else None,
+                fields.integer("omitted", 0, _MAX_OMITTED) if fields.has("omitted") else None,
+                fields.integer("limit", 1) if fields.has("limit") else None,
             )
 
 

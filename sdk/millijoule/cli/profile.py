@@ -7,7 +7,7 @@ import math
 
 from ..errors import UsageError
 from ..executors import LOCAL
-from ..inputs import read_inputs
+from ..inputs import inputs_for
 from ..session import load
 from .console import Console
 from .options import add_bundle, add_device, add_inputs, add_threads, positive
@@ -71,7 +71,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         load(arguments.bundle, arguments.threads, arguments.device) as session,
         console.progress() as report,
     ):
-        inputs = read_inputs(arguments.inputs, session.manifest) if arguments.inputs else None
+        inputs = inputs_for(arguments.inputs, session.bundle) if arguments.inputs else None
         result = profile(
             session,
             inputs,

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..bundle import npz_bytes
 from ..files import atomic_write
-from ..inputs import read_inputs
+from ..inputs import inputs_for
 from ..session import Session, load
 from .console import Console
 from .options import add_bundle, add_device, add_inputs, add_threads, positive
@@ -40,7 +40,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Run once and show the results."""
     with load(arguments.bundle, arguments.threads, arguments.device) as session:
         inputs = (
-            read_inputs(arguments.inputs, session.manifest)
+            inputs_for(arguments.inputs, session.bundle)
             if arguments.inputs
             else session.bundle.samples()[0]
         )

@@ -2,19 +2,20 @@
 
 An ``.npz`` file holds arrays by name. Every other kind holds the values of one input: ``.npy`` an
 array, ``.bin`` dense little-endian values, ``.txt`` numbers; ``.wav`` sound, which the front end
-named in the bundle's manifest turns into features.
+named in the bundle's manifest turns into features. If that is a front end for text, ``.txt`` holds
+texts, one a line, and a text may be given in place of a file.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..bundle import Manifest, TensorSpec
+from ..bundle import Bundle, Manifest, TensorSpec
 from ..errors import UsageError
 from ..files import require_regular
 from ..npz import MAX_BYTES, read_npy, read_npz
@@ -22,11 +23,48 @@ from ..tensors import run_inputs
 from .text import read_numbers
 from .wav import read_wav
 
-__all__ = ["SUFFIXES", "read_inputs"]
+__all__ = ["SUFFIXES", "inputs_for", "read_inputs", "read_texts"]
+
+
+def inputs_for(given: str, bundle: Bundle) -> dict[str, np.ndarray]:
+    """Inputs for ``Session.run`` from a file, or for a bundle with a text front end from a text.
+
+    Raises:
+        UsageError: as `read_inputs` does.
+    """
+    path = Path(given)
+    if not _takes_text(bundle.manifest):
+        return read_inputs(path, bundle.manifest)
+    if path.suffix.lower() not in SUFFIXES:
+        return read_texts([given], bundle)
+    if path.suffix.lower() != ".txt":
+        return read_inputs(path, bundle.manifest)
+    try:
+        text = _read_file(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not a text file (it is not UTF-8)") from None
+    return read_texts([line for line in text.splitlines() if line.strip()], bundle)
+
+
+def read_texts(texts: Sequence[str], bundle: Bundle) -> dict[str, np.ndarray]:
+    """Token ids of texts, one row each, as the inputs of a bundle with a text front end.
+
+    Raises:
+        UsageError: no text, or a bundle without such a front end.
+    """
+    from ..text import frontend_of  # most bundles never need it
+
+    arrays = frontend_of(bundle)(texts)
+    wanted = [spec.name for spec in bundle.manifest.inputs]
+    return {name: array for name, array in arrays.items() if name in wanted}
+
+
+def _takes_text(manifest: Manifest) -> bool:
+    return (manifest.model.frontend or {}).get("kind") == "text"
 
 
 def read_inputs(path: str | os.PathLike[str], manifest: Manifest) -> dict[str, np.ndarray]:
-    """Inputs for ``Session.run`` from the file at ``path``, by its suffix.
+    """Inputs for ``Session.run`` from the file at ``path``, by its suffix; numbers, not texts.
 
     Shapes and values are checked when they are run.
 
@@ -40,17 +78,21 @@ def read_inputs(path: str | os.PathLike[str], manifest: Manifest) -> dict[str, n
         raise UsageError(
             f"{location}: unknown kind of input file {location.suffix!r}; use {', '.join(SUFFIXES)}"
         )
-    size = require_regular(location)
-    if size > MAX_BYTES:
-        raise UsageError(f"{location}: {size} bytes; at most {MAX_BYTES} are read")
-    try:
-        data = location.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot open {location}: {error.strerror}") from error
+    data = _read_file(location)
     try:
         return reader(data, manifest)
     except (UsageError, ValueError) as error:
         raise UsageError(f"{location}: {error}") from error
+
+
+def _read_file(path: Path) -> bytes:
+    size = require_regular(path)
+    if size > MAX_BYTES:
+        raise UsageError(f"{path}: {size} bytes; at most {MAX_BYTES} are read")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot open {path}: {error.strerror}") from error
 
 
 def _only_input(manifest: Manifest) -> TensorSpec:

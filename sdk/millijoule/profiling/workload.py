@@ -16,7 +16,7 @@ import numpy as np
 from ..bundle import Manifest, Streaming
 from ..errors import UsageError
 from ..executors import Program, aligned_empty
-from ..tensors import check_names, run_inputs, to_array
+from ..tensors import check_names, complete, run_inputs, to_array
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Workload:
 
 
 def _calls(manifest: Manifest, arrays: Mapping[str, Any]) -> list[Call]:
+    arrays, _ = complete(manifest, arrays)
     check_names(arrays, [spec.name for spec in manifest.inputs])
     wanted = run_inputs(manifest)
     pairs = [(spec, to_array(spec, arrays[spec.name], shape)) for spec, shape in wanted]
