@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,12 +18,14 @@ from tvm.relax.frontend.torch import from_exported_program
 
 from millijoule.converters.fold import constant_values, fold_constants
 from millijoule.converters.ops import VOCABULARY, TensorType, VocabularyOp
+from millijoule.converters.problems import OperatorsUnsupportedError, Problem
 from millijoule.converters.torch_ops import CONVERTERS, REFUSED, Context, Convert, tvm_names
 from millijoule.errors import MjError, UnsupportedError
 
 COMPOSITE_PREFIX = "mj."
 ATTRS_KEY = "mj.attrs"
 LAYER_KEY = "mj.layer"
+_REMEDY = "rewrite it with supported operators or add a conversion (docs/add-an-op.md)"
 _LABELLED = (
     "linear.default",
     "convolution.default",
@@ -74,7 +75,7 @@ def import_program(program: torch.export.ExportedProgram) -> tuple[tvm.IRModule,
     fold_constants(program)
     problems = unsupported_nodes(program)
     if problems:
-        raise UnsupportedError(_refusal(problems))
+        raise OperatorsUnsupportedError("import", problems, _REMEDY)
     context = Context(constants=constant_values(program))
     converters = {name: _checked(c, context, layers) for name, c in _conversions().items()}
     module = from_exported_program(
@@ -89,15 +90,6 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
     for whole in _WHOLE:
         table.pop(whole, None)
     return table
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A node without conversion: its operator, where it stands in the user's code, and why."""
-
-    operator: str
-    where: str
-    reason: str
 
 
 def unsupported_nodes(program: torch.export.ExportedProgram) -> list[Problem]:
@@ -119,18 +111,6 @@ def where_of(node: torch.fx.Node) -> str:
     """File and line that a node was traced from, or its module's path."""
     frames = [line for line in (node.stack_trace or "").splitlines() if "File" in line]
     return frames[-1].strip() if frames else f"module {layer_of(node) or 'top level'}"
-
-
-def _refusal(problems: Sequence[Problem]) -> str:
-    """One line: which operators, where in the user's source, and what to do."""
-    first = problems[0]
-    others = sorted({p.operator for p in problems[1:]} - {first.operator})
-    more = f"; so are {', '.join(others)}" if others else ""
-    reason = f": {first.reason}" if first.reason else ""
-    return (
-        f"[import] operator {first.operator} is not supported ({first.where}){reason}{more}; "
-        "rewrite it with supported operators or add a conversion (docs/add-an-op.md)"
-    )
 
 
 def _drop_assertions(program: torch.export.ExportedProgram) -> None:

@@ -150,7 +150,7 @@ _REDUCTIONS = {"sum": "add", "prod": "mul", "amax": "max", "amin": "min"}
 
 def _scatter(node: fx.Node, context: Context) -> relax.Var:
     """``scatter`` of a tensor or a number, ``scatter_add`` and ``scatter_reduce``."""
-    name = node.target.__name__  # type: ignore[union-attr]
+    name = node.target.__name__
     data, axis = node.args[0], int(node.args[1])
     dims = shape_of(data)
     index = context.value(node.args[2], "int64")

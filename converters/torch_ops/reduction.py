@@ -59,7 +59,7 @@ def _spread(root: bool) -> Convert:
         correction = node.kwargs.get("correction")
         unbiased = (
             argument(node, 2, "unbiased", True) if node.target.__name__ == "var.dim" else True
-        )  # type: ignore[union-attr]
+        )
         less = float(correction if correction is not None else bool(unbiased))
         keep = bool(node.kwargs.get("keepdim", argument(node, 3, "keepdim", False)))
         count = math.prod(dims[a] for a in axes)

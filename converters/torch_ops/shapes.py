@@ -40,7 +40,7 @@ def _where(node: fx.Node, context: Context) -> relax.Var:
 def _filled(node: fx.Node, context: Context) -> relax.Var:
     """``full_like`` and its kin: the last number, in the result's dtype."""
     value = {"zeros_like": 0, "ones_like": 1}.get(
-        node.target.__name__.partition(".")[0],  # type: ignore[union-attr]
+        node.target.__name__.partition(".")[0],
         node.args[1] if len(node.args) > 1 else 0,
     )
     dtype = dtype_of(node)

@@ -17,9 +17,12 @@ from tvm.relax.frontend.onnx import onnx_frontend
 from millijoule.converters.frontends.onnx.constants import evaluate
 from millijoule.converters.frontends.onnx.load import Loaded
 from millijoule.converters.frontends.onnx.ops import CONVERTERS, LABELLED, REFUSED, known_ops
-from millijoule.converters.importer import Problem, relax_type, tensor_type
+from millijoule.converters.importer import relax_type, tensor_type
 from millijoule.converters.ops import TensorType
+from millijoule.converters.problems import OperatorsUnsupportedError, Problem
 from millijoule.errors import MjError, UnsupportedError
+
+_REMEDY = "export the model without it (`mj targets --ops onnx` lists what is supported)"
 
 
 class GraphImporter:
@@ -40,7 +43,7 @@ class GraphImporter:
         """
         problems = unsupported_nodes(self._loaded)
         if problems:
-            raise UnsupportedError(_refusal(problems))
+            raise OperatorsUnsupportedError("onnx", problems, _REMEDY)
         graph = self._loaded.proto.graph
         params = [relax.Var(f"x{i}", relax_type(_as_byte(t)))
                   for i, t in enumerate(self._loaded.inputs.values())]  # fmt: skip
@@ -155,17 +158,6 @@ def unsupported_nodes(loaded: Loaded) -> list[Problem]:
 def where_of(node: Any) -> str:
     """``node NAME (Operator)``, or its first output if it has no name."""
     return f"node {node.name or node.output[0]!r} ({node.op_type})"
-
-
-def _refusal(problems: list[Problem]) -> str:
-    first = problems[0]
-    others = sorted({p.operator for p in problems[1:]} - {first.operator})
-    more = f"; so are {', '.join(others)}" if others else ""
-    reason = f": {first.reason}" if first.reason else ""
-    return (
-        f"[onnx] operator {first.operator} is not supported ({first.where}){reason}{more}; export "
-        "the model without it (`mj targets --ops onnx` lists what is supported)"
-    )
 
 
 def _size_of(node: Any, shape: tuple[int, ...]) -> np.ndarray:

@@ -9,9 +9,12 @@ from tvm import relax
 
 from millijoule.converters.frontends.tflite.load import Loaded
 from millijoule.converters.frontends.tflite.ops import LABELLED, REFUSED, known_ops
-from millijoule.converters.importer import Problem, relax_type, tensor_type
+from millijoule.converters.importer import relax_type, tensor_type
 from millijoule.converters.ops import TensorType
+from millijoule.converters.problems import OperatorsUnsupportedError, Problem
 from millijoule.errors import UnsupportedError
+
+_REMEDY = "export the model without it (`mj targets --ops tflite` lists what is supported)"
 
 
 def import_graph(
@@ -23,7 +26,7 @@ def import_graph(
     """
     problems = unsupported_operators(loaded)
     if problems:
-        raise UnsupportedError(_refusal(loaded, problems))
+        raise OperatorsUnsupportedError(loaded.path.name, problems, _REMEDY)
     import tflite
     from tvm.relax.frontend.tflite.tflite_frontend import ExprTable
 
@@ -94,14 +97,3 @@ def unsupported_operators(loaded: Loaded) -> list[Problem]:
         elif name not in table:
             problems.append(Problem(name, where, REFUSED.get(name, "")))
     return problems
-
-
-def _refusal(loaded: Loaded, problems: list[Problem]) -> str:
-    first = problems[0]
-    others = sorted({p.operator for p in problems[1:]} - {first.operator})
-    more = f"; so are {', '.join(others)}" if others else ""
-    reason = f": {first.reason}" if first.reason else ""
-    return (
-        f"[{loaded.path.name}] operator {first.operator} is not supported ({first.where}){reason}"
-        f"{more}; export the model without it (`mj targets --ops tflite` lists what is supported)"
-    )

@@ -9,14 +9,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..errors import UsageError
-from ..files import require_regular
-from ..npz import read_npz
 from .console import Console
 from .host import host_side
-from .options import byte_count, positive
+from .options import byte_count, npz_arrays, positive
 
 __all__ = ["add_arguments", "execute"]
 
@@ -61,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Convert, build, and say what was written."""
     out = _check_out(arguments.out) if arguments.out else None
-    calibration = _arrays("calibrate", arguments.calibrate)
-    examples = _arrays("examples", arguments.examples)
+    calibration = npz_arrays("calibrate", arguments.calibrate)
+    examples = npz_arrays("examples", arguments.examples)
     budget = {name: getattr(arguments, name) for name in ("board", "flash", "ram")}
     with console.progress() as report, host_side(), warnings.catch_warnings():
         # Meant for the developers of torch and TVM; noise around the one line that matters here.
@@ -122,17 +118,6 @@ def _say_calibration(console: Console, record: dict[str, Any] | None) -> None:
     console.text(
         f"int8: calibrated with {count} sample{'s' * (count != 1)}, {calibration['source']}{same}"
     )
-
-
-def _arrays(option: str, path: str | None) -> dict[str, np.ndarray] | None:
-    """Arrays by input name from the .npz file that ``--option`` names, if it is given."""
-    if path is None:
-        return None
-    require_regular(Path(path))
-    try:
-        return read_npz(Path(path).read_bytes())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--{option} {path}: {error}") from error
 
 
 def _check_out(path: str) -> str:

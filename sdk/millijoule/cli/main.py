@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from ..errors import MjError, UsageError
 from ..version import __version__
-from . import build, devices, doctor, export, inspect, models, profile, run, targets, verify
+from . import build, check, devices, doctor, export, inspect, models, profile, run, targets, verify
 from .console import Console
 
 __all__ = ["main"]
@@ -24,7 +24,7 @@ __all__ = ["main"]
 EXIT_FAULT = 70  # EX_SOFTWARE of sysexits.h
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
-_VERBS = (build, run, verify, inspect, profile, export, targets, models, devices, doctor)
+_VERBS = (build, check, run, verify, inspect, profile, export, targets, models, devices, doctor)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import argparse
 import re
+from pathlib import Path
 
+import numpy as np
+
+from ..errors import UsageError
 from ..executors import LOCAL
+from ..files import require_regular
+from ..npz import read_npz
 
-__all__ = ["add_bundle", "add_device", "add_inputs", "add_threads", "byte_count", "positive"]
+__all__ = [
+    "add_bundle",
+    "add_device",
+    "add_inputs",
+    "add_threads",
+    "byte_count",
+    "npz_arrays",
+    "positive",
+]
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 
@@ -62,3 +76,17 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         default=LOCAL,
         help="where to run: local, or an emulated device such as qemu:cortex-m4 (see `mj devices`)",
     )
+
+
+def npz_arrays(option: str, path: str | None) -> dict[str, np.ndarray] | None:
+    """Arrays by name from the .npz file that ``--option`` names; None if it is not given.
+
+    UsageError if the file cannot be read.
+    """
+    if path is None:
+        return None
+    require_regular(Path(path))
+    try:
+        return read_npz(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--{option} {path}: {error}") from error

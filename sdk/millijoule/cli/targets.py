@@ -12,11 +12,18 @@ __all__ = ["add_arguments", "execute"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """``mj targets`` has no options of its own."""
+    """Options of ``mj targets``."""
+    parser.add_argument(
+        "--ops",
+        metavar="NAME",
+        help="list the operators of a target, or of a front end: torch, onnx, tflite",
+    )
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Print the tables of targets and of boards."""
+    """Print the tables of targets and of boards, or one of operators."""
+    if arguments.ops is not None:
+        return _operators(arguments.ops, console)
     with host_side():
         from ..targets import list_boards, list_targets
 
@@ -37,4 +44,20 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         for row in rows
     ]
     console.json(listed)
+    return 0
+
+
+def _operators(name: str, console: Console) -> int:
+    """Print the operators of a target or front end."""
+    with host_side():
+        from ..converters.support import DOORS, door_operators
+        from ..targets.support import operators
+
+        if name in DOORS:
+            rows = [(e.operator, e.support, e.note) for e in door_operators(name)]
+        else:
+            rows = [(op, support, "") for op, support in operators(name).items()]
+    columns = ("operator", "support", "note")
+    console.table(columns, rows)
+    console.json([dict(zip(columns, row, strict=True)) for row in rows])
     return 0

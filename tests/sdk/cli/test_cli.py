@@ -337,12 +337,13 @@ def test_build_hands_everything_over(
     options = ["--batch", "2", "--streaming", "--threads", "3", "--target", "t", "--emit", "c"]
     np.savez("c.npz", x=np.ones((3, 4), np.float32))
     options += ["--calibrate", "c.npz", "--board", "b", "--flash", "512K", "--ram", "0x"]
+    options[:0] = ["--examples", "c.npz"]
     assert main(["build", "src", *options, "--dtype", "int8"]) == 2  # not a size
     assert "512K" in capsys.readouterr().err
     options[-1] = "1m"
     assert main(["build", "src", *options, "--dtype", "int8"]) == 0
-    calibration = seen.pop("calibration")
-    np.testing.assert_array_equal(calibration["x"], np.ones((3, 4), np.float32))
+    for option in ("calibration", "example_inputs"):
+        np.testing.assert_array_equal(seen.pop(option)["x"], np.ones((3, 4), np.float32))
     assert checked == ["t", {"board": "b", "flash": 512 << 10, "ram": 1 << 20}]
     assert seen == {
         "source": "src",
