@@ -45,6 +45,11 @@ def fma(a: Any, b: Any, c: Any, lanes: int, isa: Isa | None = None) -> Any:
     return T.call_llvm_pure_intrin(dtype, f"llvm.fma.{suffix}", a, b, c)
 
 
+def lane(values: Any, index: int, lanes: int) -> Any:
+    """Element ``index`` of a vector; on NEON it becomes an operand of the multiply-add itself."""
+    return values if lanes == 1 else T.Shuffle([values], [index])
+
+
 def vectors(width: int, lanes: int) -> list[tuple[int, int]]:
     """(offset, lanes) of the vectors that cover ``width`` columns; the last may be short."""
     return [(v, min(lanes, width - v)) for v in range(0, width, lanes)]

@@ -27,7 +27,9 @@ def constants(values: relax.Expr) -> Sequence[int] | None:
 def constant(
     expr: relax.Expr, lookup: Callable[[relax.Var], relax.Expr | None]
 ) -> np.ndarray | None:
-    """Value of a constant, also behind a transpose (``linear`` keeps weights as [N, K]); else None.
+    """Value of a constant, also behind transposes and reshapes; None for all else.
+
+    ``linear`` keeps weights as [N, K].
 
     ``lookup`` gives what a variable is bound to.
     """
@@ -36,6 +38,9 @@ def constant(
         return None
     if isinstance(bound, tvm.ir.Constant):
         return bound.value.numpy()
+    if op_name(bound) == "relax.reshape":
+        value = constant(bound.args[0], lookup)
+        return None if value is None else value.reshape([int(d) for d in bound.ty.shape])
     if op_name(bound) == "relax.permute_dims":
         value = constant(bound.args[0], lookup)
         if value is None:

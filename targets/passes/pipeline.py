@@ -11,14 +11,17 @@ from millijoule.targets.kernels import CPU_KERNELS
 from millijoule.targets.passes.attention import lower_attention
 from millijoule.targets.passes.binary import lower_binary
 from millijoule.targets.passes.concat import lower_concat
+from millijoule.targets.passes.conv import lower_conv
 from millijoule.targets.passes.dense import lower_dense
+from millijoule.targets.passes.fold_norm import fold_norm
 from millijoule.targets.passes.layout import channels_last
 from millijoule.targets.passes.legalise import legalise
 from millijoule.targets.passes.ordering import lower_ordering
+from millijoule.targets.passes.pool import lower_pool
 from millijoule.targets.passes.reshape import merge_reshapes
 from millijoule.targets.passes.scatter import lower_scatter
 from millijoule.targets.passes.vocabulary import lower_vocabulary
-from millijoule.targets.target import Target
+from millijoule.targets.target import Isa, Target
 
 
 def lower_for_cpu(
@@ -34,13 +37,14 @@ def lower_for_cpu(
         transform.CanonicalizeBindings(),
         transform.DeadCodeElimination(),
         *([] if naive else [lower_attention(target.isa, layers), transform.DeadCodeElimination()]),
-        channels_last,
+        fold_norm(),
+        channels_last(),
         transform.CanonicalizeBindings(),  # cancelled transposes leave aliases behind
         transform.DeadCodeElimination(),
         lower_ordering,
         lower_scatter,
         lower_concat(target.isa),
-        *([] if naive else [lower_binary(target.isa), lower_dense(target.isa, layers)]),
+        *([] if naive else _kernels(target.isa, layers)),
         lower_vocabulary({} if naive else CPU_KERNELS, target.isa),
         merge_reshapes(),
         transform.CanonicalizeBindings(),
@@ -61,3 +65,8 @@ def lower_for_cpu(
     ]
     with target.tvm():
         return tvm.transform.Sequential(passes)(module)
+
+
+def _kernels(isa: Isa, layers: Mapping[str, str]) -> list[tvm.transform.Pass]:
+    """Passes that replace ordinary operators by kernels."""
+    return [lower_conv(isa, layers), lower_pool(isa), lower_binary(isa), lower_dense(isa, layers)]

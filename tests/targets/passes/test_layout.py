@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import tvm
@@ -13,6 +14,7 @@ from tvm import relax
 
 from fixtures.programs import check_built, model_of
 from millijoule.targets.passes.layout import channels_last
+from millijoule.targets.passes.layout_rules import reshaped
 
 
 class TimeMajor(nn.Module):
@@ -48,7 +50,7 @@ def operators(module: Any) -> list[str]:
 
 def after_pass(module: nn.Module, x: Tensor) -> list[str]:
     clean = [relax.transform.CanonicalizeBindings(), relax.transform.DeadCodeElimination()]
-    passes = tvm.transform.Sequential([*clean, channels_last, *clean])
+    passes = tvm.transform.Sequential([*clean, channels_last(), *clean])
     return operators(passes(model_of(module, x).module))
 
 
@@ -79,3 +81,91 @@ def test_channels_first_models_keep_one_at_either_end() -> None:
 def test_convolutions_of_any_kind_compute_the_same(module: nn.Module, tmp_path: Path) -> None:
     shape = (2, 9, 6) if isinstance(module, TimeMajor) else (2, 6, 9)
     check_built(module, [torch.randn(shape)], tmp_path / "conv.mjb")
+
+
+class Tokens(nn.Module):
+    """Image → tokens, a norm and a linear layer on them → image: how hybrids are written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch, self.back = nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 6, 3, padding=1)
+        self.norm, self.linear = nn.LayerNorm(8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.patch(x)
+        tokens = self.linear(self.norm(y.flatten(2).transpose(1, 2)))
+        image = tokens.transpose(1, 2).reshape(y.shape) + y
+        return self.back(image).mean((2, 3))
+
+
+class Branches(nn.Module):
+    """Concatenation, split, slices, pooling, gates of one value per channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(12, 4, 1)
+        self.gate = nn.Parameter(torch.randn(8, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.first(x)) * self.gate
+        a, b = y.split(4, 1)
+        squeezed = y * torch.sigmoid(y.mean((2, 3), keepdim=True))
+        pooled = nn.functional.interpolate(nn.functional.max_pool2d(a, 2), scale_factor=2)
+        return self.last(torch.cat([pooled, b - a, squeezed[:, 2:6]], 1)).mean((2, 3))
+
+
+def image(channels: int = 3) -> Tensor:
+    return torch.randn(2, channels, 8, 8)
+
+
+IMAGES = [
+    Tokens(),
+    Branches(),
+    nn.Sequential(nn.Conv2d(3, 8, 3), nn.AvgPool2d(2), nn.Hardswish(), nn.Flatten()),
+    nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+    nn.Sequential(nn.Conv2d(3, 8, 3, padding="same"), nn.PixelShuffle(2), nn.SiLU()),
+    nn.Sequential(nn.Conv2d(3, 8, 1), nn.GroupNorm(2, 8), nn.ChannelShuffle(2), nn.GELU()),
+    nn.Sequential(nn.Conv2d(3, 8, 3), nn.ConvTranspose2d(8, 4, 3, 2), nn.Conv2d(4, 2, 1)),
+    nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(3, 8, 3, dilation=2), nn.Softmax(1)),
+]
+
+
+@pytest.mark.parametrize(
+    ("module", "transposes"),
+    [(Tokens(), 1), (Branches(), 1)],  # only the image itself is transposed, once
+    ids=lambda v: type(v).__name__,
+)
+def test_images_are_transposed_once(module: nn.Module, transposes: int) -> None:
+    left = after_pass(module, image())
+    weights = sum(isinstance(m, nn.Linear) for m in module.modules())  # kept as [N, K]
+    assert left.count("relax.permute_dims") == transposes + weights
+
+
+@pytest.mark.parametrize("number", range(len(IMAGES)))
+def test_networks_on_images_compute_the_same(number: int, tmp_path: Path) -> None:
+    torch.manual_seed(number)
+    check_built(IMAGES[number], [image()], tmp_path / "image.mjb")
+
+
+@pytest.mark.parametrize(
+    ("before", "order", "after", "expected"),
+    [
+        ((2, 8, 4, 5), (0, 3, 1, 2), (2, 8, 20), ((2, 20, 8), (0, 2, 1))),
+        ((2, 8, 20), (0, 2, 1), (2, 8, 4, 5), ((2, 4, 5, 8), (0, 3, 1, 2))),
+        ((2, 8, 4, 6), (0, 3, 1, 2), (2, 8, 2, 2, 3, 2), ((2, 2, 2, 3, 2, 8), (0, 5, 1, 2, 3, 4))),
+        ((1, 8, 1, 1), (0, 3, 1, 2), (1, 8), ((1, 8), (0, 1))),
+        ((1, 8, 1, 1), (0, 3, 1, 2), (8,), ((8,), (0,))),
+        ((2, 8, 4, 5), (0, 3, 1, 2), (2, 160), None),  # the model's order is not the stored one
+        ((2, 8, 4, 5), (0, 3, 1, 2), (16, 4, 5), None),
+    ],
+)
+def test_reshapes_of_what_is_stored(
+    before: tuple[int, ...], order: tuple[int, ...], after: tuple[int, ...], expected: Any
+) -> None:
+    assert reshaped(before, order, after) == expected
+    if expected is None:
+        return
+    shape, new_order = expected
+    values = np.arange(np.prod(before)).reshape(before)
+    stored = values.transpose(np.argsort(order)).reshape(shape)
+    np.testing.assert_array_equal(stored.transpose(new_order), values.reshape(after))

@@ -1,0 +1,78 @@
+"""Loops of kernels that slide a window over an image channel by channel: depthwise, pooling.
+
+A tile is a few neighbouring results of one row, a vector of channels wide. Its inputs are visited
+column by column: each is loaded once and goes into every result whose window it lies in, so that
+only the results, one row of weights and one input are in registers. Floor: loads, or multiply-adds,
+whichever are more; for images beyond the second-level cache, bytes over its bandwidth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tvm.script.ir_builder.tirx as T
+
+from millijoule.targets.kernels import simd
+from millijoule.targets.kernels.conv.shape import ConvShape
+from millijoule.targets.kernels.conv.tiles import Run, cut, tap_bounds
+from millijoule.targets.kernels.form import parallel_chunks
+from millijoule.targets.target import Isa
+
+# Results of a tile: with fewer, their chains of dependent operations do not fill the pipeline
+PIXELS = 14
+# What a tile does with one vector of x: (x, h, [(tap v, result p), …]), in ascending v
+Visit = Callable[[Any, Any, list[tuple[int, int]]], None]
+
+
+class Tile:
+    """``run.size`` results from column ``start`` of row ``i`` of image ``b``, for ``lanes``
+    channels from ``channel``."""
+
+    def __init__(
+        self, shape: ConvShape, x: Any, where: tuple[Any, Any, Any], run: Run, c: Any, lanes: int
+    ) -> None:
+        self.shape, self.run, self.channel, self.lanes = shape, run, c, lanes
+        self._x = x
+        self._b, self.i, self._start = where
+
+    def results(self) -> range:
+        """Indices of the results."""
+        return range(self.run.size)
+
+    def pixel(self, p: int) -> Any:
+        """Number of result ``p`` among the pixels of the batch."""
+        rows = self.shape.rows.out
+        return (self._b * rows + self.i) * self.shape.columns.out + self._start + p
+
+    def visit(self, body: Visit) -> None:
+        """``body`` for all inputs in the image, row by row of the window, column by column."""
+        columns, rows = self.shape.columns, self.shape.rows
+        users: dict[int, list[tuple[int, int]]] = {}
+        for p in self.results():
+            for tap in range(columns.taps):
+                if columns.valid(self.run.start + p, tap):
+                    offset = p * columns.stride + tap * columns.dilation
+                    users.setdefault(offset, []).append((tap, p))
+        low, high = tap_bounds(rows, self.i)
+        with T.serial(low, high) as h:
+            line = (self._b * rows.size + rows.source(self.i, h)) * columns.size
+            first = line + columns.source(self._start, 0)
+            for offset, pairs in sorted(users.items()):
+                at = (first + offset) * self.shape.channels + self.channel
+                body(self._x.load(at, self.lanes), h, sorted(pairs))
+
+
+def for_tiles(shape: ConvShape, x: Any, isa: Isa, body: Callable[[Tile], None]) -> None:
+    """``body`` for every tile of every row; rows are shared among threads."""
+    rows, runs = shape.batch * shape.rows.out, cut(shape.columns, PIXELS)
+    parallel = parallel_chunks(rows, 4 * shape.pixels * shape.outputs * shape.rows.taps) > 1
+    with (T.parallel if parallel else T.serial)(0, rows) as row:
+
+        def tiles(c: Any, lanes: int) -> None:
+            for run in runs:
+                with T.serial(0, run.count) as t:
+                    where = row // shape.rows.out, row % shape.rows.out, run.start + t * run.size
+                    body(Tile(shape, x, where, run, c, lanes))
+
+        simd.for_blocks(shape.channels, isa.lanes, tiles)

@@ -1,0 +1,90 @@
+"""Channels-last convolutions with constant filters → kernels.
+
+A chain starts at a ``conv2d`` (see `chain`): its elementwise tail is fused. Depthwise and finely
+grouped convolutions have a kernel of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import tvm
+from tvm import relax
+from tvm.relax.expr_functor import PyExprMutator
+
+from millijoule.converters.importer import tensor_type
+from millijoule.converters.ops import TensorType
+from millijoule.targets.kernels.conv.depthwise import depthwise_f32, pack_depthwise, takes
+from millijoule.targets.kernels.conv.direct import choose_tile, conv2d_f32, pack_filters
+from millijoule.targets.kernels.conv.shape import ConvShape, conv_shape
+from millijoule.targets.passes.chain import Bound, Chain, ChainLowering, find_chains
+from millijoule.targets.passes.match import constant, op_name
+from millijoule.targets.passes.meta import KernelMeta, call_kernel
+from millijoule.targets.passes.rewrite_main import rewrite_main
+from millijoule.targets.target import Isa
+
+
+@dataclass(frozen=True)
+class _Convolution:
+    """The root of a chain."""
+
+    x: relax.Expr
+    filters: np.ndarray  # [O, I/groups, KH, KW]
+    shape: ConvShape
+
+
+def lower_conv(isa: Isa, layers: Mapping[str, str]) -> tvm.transform.Pass:
+    """The pass over function ``main``; ``layers`` maps variable names to layer names."""
+
+    def emit(
+        mutator: PyExprMutator, chain: Chain[_Convolution], ty: relax.TensorType
+    ) -> relax.Expr:
+        return _emit(mutator, chain, ty, isa)
+
+    return rewrite_main(
+        "LowerConv",
+        lambda mod: ChainLowering(mod, find_chains(mod["main"], _match, layers), emit),
+    )
+
+
+def _match(var: relax.Var, call: relax.Expr, bound: Bound) -> _Convolution | None:
+    """The convolution that `conv2d_f32` computes, if ``call`` is one."""
+    if op_name(call) != "relax.nn.conv2d" or str(call.attrs.data_layout) != "NHWC":
+        return None
+    x, w, attrs = call.args[0], constant(call.args[1], bound.get), call.attrs
+    if w is None or {str(w.dtype), str(x.ty.dtype), str(var.ty.dtype)} != {"float32"}:
+        return None
+    if str(attrs.kernel_layout) != "OIHW" or str(attrs.out_layout) != "NHWC":
+        return None
+    strides, padding, dilation = (
+        [int(v) for v in values] for values in (attrs.strides, attrs.padding, attrs.dilation)
+    )
+    shape = conv_shape(tensor_type(x).shape, w.shape, strides, padding, dilation, int(attrs.groups))
+    return _Convolution(x, w, shape)
+
+
+def _emit(
+    mutator: PyExprMutator, chain: Chain[_Convolution], ty: relax.TensorType, isa: Isa
+) -> relax.Expr:
+    filters, shape = chain.root.filters, chain.root.shape
+    fine = takes(shape, isa)
+    packed = (
+        pack_depthwise(filters) if fine else pack_filters(filters, shape, choose_tile(shape, isa))
+    )
+    x = mutator.visit_expr(chain.root.x)
+    operands = [mutator.visit_expr(o) for o in chain.operands]
+    result = tensor_type(chain.last)
+    form = (depthwise_f32 if fine else conv2d_f32)(
+        shape,
+        tensor_type(x),
+        TensorType(packed.shape, str(packed.dtype)),
+        [tensor_type(o) for o in operands],
+        result,
+        chain.steps,
+        isa,
+    )
+    multiplies, adds = (n + shape.multiply_adds for n in chain.arithmetic(result))
+    meta = KernelMeta(op="conv2d", layer=chain.layer, results=1, multiplies=multiplies, adds=adds)
+    return call_kernel(mutator.builder_, form, [x, relax.const(packed), *operands], [ty], meta)

@@ -1,0 +1,118 @@
+"""Direct convolution: strides, padding, dilation, groups, tails, batches, against the equation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from fixtures.conv import Case
+from fixtures.kernels import ISAS as HERE
+from fixtures.kernels import call, types_of
+from fixtures.operands import normal
+from millijoule.converters.ops import TensorType
+from millijoule.targets.kernels import form
+from millijoule.targets.kernels.conv.direct import choose_tile, conv2d_f32, pack_filters
+from millijoule.targets.kernels.conv.shape import Axis
+from millijoule.targets.kernels.conv.tiles import cut
+from millijoule.targets.kernels.epilogue import Step
+from millijoule.targets.target import AVX2, NEON_V7, Isa
+
+ISAS = (*HERE, NEON_V7)
+NONE = (0, 0, 0, 0)
+
+CASES = [
+    Case((1, 1), 1, 1),
+    Case((5, 9), 3, 16),
+    Case((9, 15), 16, 17),
+    Case((6, 30), 17, 65),
+    Case((4, 45), 5, 33, batch=2),
+    Case((7, 7), 63, 64),
+    Case((11, 13), 3, 64, kernel=(7, 7), stride=(2, 2), padding=(3, 3, 3, 3)),
+    Case((8, 10), 6, 20, kernel=(1, 5), padding=(0, 2, 0, 2)),
+    Case((8, 10), 6, 20, kernel=(5, 1), padding=(2, 0, 2, 0)),
+    Case((9, 8), 8, 15, kernel=(2, 2), stride=(2, 2), padding=NONE),
+    Case((9, 9), 4, 5, kernel=(2, 4), padding=(0, 1, 1, 2)),
+    Case((12, 11), 7, 9, stride=(3, 2), padding=(2, 0, 0, 2)),
+    Case((10, 33), 5, 16, dilation=(2, 3), padding=(2, 3, 2, 3)),
+    Case((4, 4), 3, 8, dilation=(3, 3), padding=(3, 3, 3, 3)),  # some taps see only the border
+    Case((3, 3), 2, 3, padding=(4, 4, 4, 4)),  # some results see only the border
+    Case((7, 8), 17, 16, kernel=(1, 1), padding=NONE),
+    Case((7, 9), 16, 65, kernel=(1, 1), padding=NONE, batch=2),
+    Case((9, 9), 64, 48, kernel=(1, 1), stride=(2, 2), padding=NONE),
+    Case((6, 6), 64, 64, groups=2),
+    Case((5, 16), 12, 18, groups=3, batch=2),
+    Case((6, 5), 30, 15, groups=15),
+    Case((5, 6), 8, 8, kernel=(1, 1), padding=NONE, groups=4),
+]
+
+
+def convolve(
+    case: Case, isa: Isa, steps: Sequence[Step] = (), operands: Sequence[np.ndarray] = ()
+) -> np.ndarray:
+    shape = case.shape
+    packed = pack_filters(case.filters, shape, choose_tile(shape, isa))
+    result = TensorType((case.batch, shape.rows.out, shape.columns.out, case.outputs), "float32")
+    x_type, packed_type, *extra = types_of([case.x, packed, *operands])
+    kernel = conv2d_f32(shape, x_type, packed_type, extra, result, steps, isa)
+    return call(kernel, [case.x, packed, *operands], [result], isa)[0]
+
+
+@pytest.mark.parametrize(
+    ("case", "isa"),
+    [
+        pytest.param(case, isa, id=f"{number}-{isa.name}-{isa.registers}")
+        for i, isa in enumerate(ISAS)
+        for number, case in enumerate(CASES)
+        if i < 2 or number % 3 == i % 3  # every case on two units, every third on the others
+    ],
+)
+def test_cases(case: Case, isa: Isa) -> None:
+    # a sum of n float32 products of unit variance errs by about √n roundings
+    tolerance = 4e-6 * case.shape.depth**0.5
+    np.testing.assert_allclose(convolve(case, isa), case.reference(), atol=tolerance)
+
+
+@pytest.mark.parametrize("isa", ISAS, ids=lambda isa: f"{isa.name}-{isa.registers}")
+def test_epilogue(isa: Isa) -> None:
+    case = Case((5, 17), 8, 19)
+    bias, residual, gain = normal((19,), 4), normal((1, 5, 17, 19), 5), np.array([0.5], np.float32)
+    steps = [
+        Step("relax.add", 0, "column"),
+        Step("relax.subtract", 1, "full", swapped=True),
+        Step("relax.multiply", 2, "scalar"),
+        Step("relax.nn.relu"),
+    ]
+    expected = np.maximum((residual - (case.reference() + bias)) * 0.5, 0)
+    got = convolve(case, isa, steps, [bias, residual, gain])
+    np.testing.assert_allclose(got, expected, atol=3e-5)
+
+
+@pytest.mark.parametrize("case", [CASES[2], CASES[4], CASES[16], CASES[18]], ids=str)
+def test_bits_do_not_depend_on_jobs(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread and many, chunks of one row and of all: each result is the same chain."""
+    import millijoule.targets.kernels.conv.direct as direct
+
+    whole = convolve(case, AVX2)
+    monkeypatch.setattr(form, "PARALLEL_OPERATIONS", 1)
+    monkeypatch.setattr(direct, "CHUNK_BYTES", 1)
+    np.testing.assert_array_equal(convolve(case, AVX2), whole)
+
+
+@pytest.mark.parametrize("most", [1, 4, 14])
+@pytest.mark.parametrize("size", [1, 13, 14, 15, 56, 57])
+@pytest.mark.parametrize("border", [0, 1, 5])
+def test_tiles_cover_a_row_once(size: int, most: int, border: int) -> None:
+    axis = Axis(size, 2 * border + 1, 1, 1, border, border)
+    covered = [
+        run.start + t * run.size + i
+        for run in cut(axis, most)
+        for t in range(run.count)
+        for i in range(run.size)
+    ]
+    assert covered == list(range(axis.out))
+    for run in cut(axis, most):
+        assert run.size <= most
+        ends = (run.start, run.start + run.size * run.count - 1)
+        assert run.count == 1 or all(axis.inside(p) for p in ends)
