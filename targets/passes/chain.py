@@ -1,8 +1,9 @@
 """Chains: a product with constant weights and the elementwise operators that only it feeds.
 
-A chain starts at a root (a linear layer, a convolution) and goes on as long as its value has one
-consumer, elementwise and in the epilogue table. The whole chain becomes one kernel, called where
-the chain ends.
+A chain starts at a root (a linear layer, a convolution) and goes on as long as its value is read by
+elementwise operators in the epilogue table alone. A value may be read again further down the chain,
+as x is by x·sigmoid(x); a chain ends where nothing inside it is wanted outside. The whole chain
+becomes one kernel, called where it ends.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from millijoule.converters.importer import tensor_type
 from millijoule.converters.ops import TensorType
-from millijoule.targets.kernels.epilogue import ASTYPE, BINARY, UNARY, Step
+from millijoule.targets.kernels.epilogue import ASTYPE, BINARY, CLIP, OWN, UNARY, Step
 from millijoule.targets.passes.match import op_name
 
 Root = TypeVar("Root")
@@ -28,13 +29,38 @@ Bound = Mapping[relax.Var, relax.Expr]
 
 @dataclass
 class Chain(Generic[Root]):
-    """One product and the elementwise steps behind it; ``last`` is the variable of the value."""
+    """One product and the elementwise steps behind it.
+
+    ``values`` are the variables of the product and of the result of every step.
+    """
 
     root: Root
     layer: str
-    last: relax.Var
+    values: list[relax.Var]
     steps: list[Step] = field(default_factory=list)
     operands: list[relax.Expr] = field(default_factory=list)
+
+    @property
+    def last(self) -> relax.Var:
+        """The variable of the chain's value."""
+        return self.values[-1]
+
+    def close(self, uses: Mapping[relax.Var, int]) -> None:
+        """Cut the chain behind the last step where no earlier value is wanted outside.
+
+        ``uses``: how often each variable is read.
+        """
+        reads: Counter[relax.Var] = Counter()
+        closed = 0
+        for number, step in enumerate(self.steps, 1):
+            reads.update([self.values[number - 1]])
+            if step.spread == OWN and step.operand is not None:
+                reads.update([self.values[step.operand]])
+            if all(reads[v] == uses[v] for v in self.values[:number]):
+                closed = number
+        del self.values[closed + 1 :], self.steps[closed:]
+        operands = sum(s.operand is not None and s.spread != OWN for s in self.steps)
+        del self.operands[operands:]
 
     def arithmetic(self, result: TensorType) -> tuple[int, int]:
         """(multiplies, adds) of the steps: one operation per binary step and element."""
@@ -73,17 +99,27 @@ def _extend(chain: Chain[Root], var: relax.Var, call: relax.Call) -> bool:
         return False
     elif name in UNARY and result.dtype == "float32":
         chain.steps.append(Step(name))
+    elif name == CLIP and result.dtype == "float32":
+        limits = [float(getattr(v, "value", v)) for v in call.args[1:]]
+        chain.steps.append(Step(name, limits=(limits[0], limits[1])))
     elif name in BINARY and (result.dtype, name) != ("int32", "relax.divide"):
-        swapped = call.args[1].same_as(chain.last)
-        other = call.args[0] if swapped else call.args[1]
-        how = spread(other, result)
-        if how is None or (call.args[0].same_as(chain.last) and swapped):
+        swapped = not call.args[0].same_as(chain.last)
+        if not _add_operand(chain, name, call.args[0 if swapped else 1], swapped):
             return False
-        chain.steps.append(Step(name, len(chain.operands), how, swapped))
-        chain.operands.append(other)
     else:
         return False
-    chain.last = var
+    chain.values.append(var)
+    return True
+
+
+def _add_operand(chain: Chain[Root], name: str, other: relax.Expr, swapped: bool) -> bool:
+    """A binary step with ``other``: a value of the chain itself, or an operand of the kernel."""
+    own = [i for i, value in enumerate(chain.values) if value.same_as(other)]
+    how = OWN if own else spread(other, tensor_type(chain.last))
+    if how is None:
+        return False
+    chain.steps.append(Step(name, own[0] if own else len(chain.operands), how, swapped))
+    chain.operands.extend([] if own else [other])
     return True
 
 
@@ -98,24 +134,27 @@ def find_chains(
     bound = dict(bindings)
     uses = count_uses(main)
     chains: dict[relax.Var, Chain[Root]] = {}
-    inner: set[relax.Var] = set()
     for var, value in bindings:
         root = match(var, value, bound)
         if root is not None:
-            chains[var] = Chain(root, layers.get(var.name, ""), var)
+            chains[var] = Chain(root, layers.get(var.name, ""), [var])
             continue
         if not isinstance(value, relax.Call):
             continue
         sources = [a for a in value.args if isinstance(a, relax.Var) and a in chains]
         # the later of two chains takes the sum: the earlier one's value is ready by then
-        for source in reversed(sources):
-            if uses[source] == 1 and _extend(chains[source], var, value):
-                chain = chains[var] = chains.pop(source)
-                # the name may be on the bias addition that TVM makes of a linear layer
-                chain.layer = chain.layer or layers.get(var.name, "")
-                inner.add(source)
+        sources.reverse()
+        for source in sorted(sources, key=lambda s: uses[s] > 1):
+            if _extend(chains[source], var, value):
+                chains[var] = chains.pop(source)
                 break
-    return chains, inner
+    for chain in chains.values():
+        chain.close(uses)
+        # the name may be on the bias addition that TVM makes of a linear layer
+        names = (layers.get(v.name, "") for v in chain.values)
+        chain.layer = next((name for name in names if name), "")
+    inner = {value for chain in chains.values() for value in chain.values[:-1]}
+    return {chain.last: chain for chain in chains.values()}, inner
 
 
 def count_uses(main: relax.Function) -> Counter[relax.Var]:

@@ -11,8 +11,15 @@ from tvm import relax
 
 from millijoule.converters.importer import tensor_type
 from millijoule.targets.kernels.epilogue import BINARY
-from millijoule.targets.passes.layout import Order, Rule, SinkTransposes, Stored, shape_of
-from millijoule.targets.passes.match import constants
+from millijoule.targets.passes.layout import (
+    Order,
+    Rule,
+    SinkTransposes,
+    Stored,
+    is_identity,
+    shape_of,
+)
+from millijoule.targets.passes.match import constants, op_name
 
 # [B, C, ...] and [B, ..., C] as orders of each other, by rank
 _LAYOUTS = {3: ("NCW", "NWC"), 4: ("NCHW", "NHWC")}
@@ -108,11 +115,18 @@ def _resize(call: relax.Call, args: list[relax.Expr], layout: str) -> relax.Expr
     )
 
 
+def _axes(call: relax.Call) -> Order:
+    """Axes of a ``permute_dims`` call."""
+    rank, axes = len(shape_of(call.args[0])), call.attrs.axes
+    return tuple(range(rank))[::-1] if axes is None else tuple(int(a) % rank for a in axes)
+
+
 def _permute(sink: SinkTransposes, call: relax.Call, _: relax.Var) -> Stored | None:
-    x = call.args[0]
-    rank = len(shape_of(x))
-    axes = call.attrs.axes
-    moves = tuple(range(rank))[::-1] if axes is None else tuple(int(a) % rank for a in axes)
+    x, moves = call.args[0], _axes(call)
+    inner = sink.bound(x)
+    if op_name(inner) == "relax.permute_dims" and is_identity([_axes(inner)[a] for a in moves]):
+        return sink.stored(inner.args[0])
+    rank = len(moves)
     channels_only = rank > 2 and moves in (first_order(rank), last_order(rank))
     if sink.constant(x) is not None or not (sink.deferred(x) or channels_only):
         return None

@@ -18,6 +18,8 @@ class Flat:
 
     def load(self, start: Any, lanes: int) -> Any:
         """``lanes`` elements from ``start``."""
+        if not self._buffer.shape:
+            return self._buffer[()]
         return simd.load(self._buffer, self._zeros, start, lanes)
 
     def save(self, start: Any, lanes: int, value: Any) -> None:

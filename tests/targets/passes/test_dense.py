@@ -47,6 +47,15 @@ def used_twice(net: Net, x: Tensor) -> Tensor:
     return F.relu(y) * y
 
 
+def hard_swish(net: Net, x: Tensor) -> Tensor:
+    return F.hardswish(net.a(x))
+
+
+def used_far_away(net: Net, x: Tensor) -> Tensor:
+    y = net.a(x)
+    return F.relu(y) * y.mean(dim=-1, keepdim=True)
+
+
 def also_returned(net: Net, x: Tensor) -> tuple[Tensor, Tensor]:
     y = net.a(x)
     return y, F.relu(y)
@@ -81,6 +90,9 @@ def in_a_row(net: Net, x: Tensor) -> Tensor:
         (subtracted_from, ["linear"]),
         (convolution, ["conv1d"]),
         (in_a_row, ["linear", "linear"]),
+        (used_twice, ["linear"]),
+        (doubled, ["linear"]),
+        (hard_swish, ["linear"]),
     ],
 )
 def test_chains_become_one_kernel(
@@ -92,7 +104,7 @@ def test_chains_become_one_kernel(
     check_built(Net(wiring), [x], tmp_path / "net.mjb")
 
 
-@pytest.mark.parametrize("wiring", [used_twice, also_returned, doubled, per_row])
+@pytest.mark.parametrize("wiring", [used_far_away, also_returned, per_row])
 def test_values_with_other_uses_stay(
     wiring: Callable[[nn.Module, Tensor], object], tmp_path: Path
 ) -> None:
