@@ -20,6 +20,7 @@ import numpy as np
 from .bundle import Manifest, Streaming, TensorSpec
 from .errors import UsageError
 from .executors import Program, aligned_empty
+from .executors.base import run_finite_of
 from .tensors import check_names, to_array
 
 __all__ = ["END", "Stepper", "Stream", "require_streaming"]
@@ -51,32 +52,18 @@ class Stepper:
         )
         self._manifest = manifest
         self._program = program
+        self._run_finite = run_finite_of(program)
         # The program always sees the same buffers, so that it need not check them every step.
         inputs = {s.name: aligned_empty(s.shape, s.dtype) for s in manifest.inputs}
         self._outputs = {s.name: aligned_empty(s.shape, s.dtype) for s in manifest.outputs}
         self._arrays = tuple(inputs.values()), tuple(self._outputs.values())
-        self._frame = inputs[self.sequence.name]
-        self._zeros = np.zeros_like(self._frame)
+        self._frame = frame = inputs[self.sequence.name]
+        self._shape, self._dtype = frame.shape, frame.dtype
+        self._copies = [(name, output.copy) for name, output in self._outputs.items()]
         self._valid = inputs[self.streaming.valid_input]
+        self._valid[0], self._ended = 1, False
         self._limit = math.inf if self.streaming.limit is None else self.streaming.limit
         self.steps = 0
-
-    def _feed(self, value: Any) -> None:
-        """Put ``value`` where the program reads its frame, checked.
-
-        Raises:
-            UsageError: wrong shape or kind, NaN or infinity.
-        """
-        frame = self._frame
-        exact = (
-            type(value) is np.ndarray and value.shape == frame.shape and value.dtype == frame.dtype
-        )
-        if exact:
-            frame[...] = value
-            # the usual case in half a microsecond: x·0 is NaN just if x holds NaN or infinity
-            if np.vdot(frame, self._zeros) == 0:
-                return
-        frame[...] = to_array(self.sequence, value, self.sequence.shape)
 
     def reset(self) -> None:
         """Back to the state before the first step."""
@@ -97,10 +84,24 @@ class Stepper:
         Raises:
             UsageError: a bad frame, or a sequence that is longer than the program's limit.
         """
-        self._prepare(frame)
-        self._program.run(*self._arrays)
+        usual = (
+            type(frame) is np.ndarray
+            and frame.dtype is self._dtype
+            and frame.shape == self._shape
+            and self.steps < self._limit
+            and not self._ended
+        )
+        if usual:  # nothing is left to check but the values, at which the program looks
+            self._frame[...] = frame
+        else:
+            self._prepare(frame)
+        if not self._run_finite(*self._arrays):
+            to_array(self.sequence, self._frame, self._shape)  # says what is not finite, and where
         self.steps += 1
-        return {name: output.copy() for name, output in self._outputs.items()}
+        results = {}
+        for name, copy in self._copies:  # a comprehension would be a call of its own
+            results[name] = copy()
+        return results
 
     def step_tapped(
         self, frame: Any, taps: Sequence[str]
@@ -111,18 +112,24 @@ class Stepper:
         self._prepare(frame)
         tapped = self._program.run_tapped(*self._arrays, taps)
         self.steps += 1
-        return {name: output.copy() for name, output in self._outputs.items()}, tapped
+        return {name: copy() for name, copy in self._copies}, tapped
 
     def _prepare(self, frame: Any) -> None:
-        """Everything before the program runs; a bad frame leaves the stream as it was."""
+        """Put a frame where the program reads it; a bad one leaves the stream as it was.
+
+        Raises:
+            UsageError: wrong shape or kind, NaN or infinity, or one frame too many.
+        """
         if frame is END:
             self._frame[...] = 0
             self._valid[0] = 0
+            self._ended = True
             return
         if self.steps >= self._limit:
             self.check_length(self.steps + 1)
-        self._feed(frame)
+        self._frame[...] = to_array(self.sequence, frame, self._shape)
         self._valid[0] = 1
+        self._ended = False
 
 
 class Stream:

@@ -1,4 +1,6 @@
 /* States: two banks, reset, initial values, and what a failed run leaves behind. */
+#include <float.h>
+#include <math.h>
 #include <stdalign.h>
 #include <stdint.h>
 #include <string.h>
@@ -73,6 +75,60 @@ static void test_failed_run_keeps_the_states(void) {
   CHECK(step(&ctx, 1, 1) == 2.0f);
 }
 
+static void test_frames_that_are_not_finite_keep_the_states(void) {
+  static const float bad[] = {NAN, -NAN, INFINITY, -INFINITY};
+  mj_context ctx;
+  CHECK(mj_init(&ctx, &mj_model, weights, sizeof weights, arena, sizeof arena) == MJ_OK);
+  for (int t = 0; t < 3; t++) (void)step(&ctx, 1, 1);
+  const int32_t valid = 1;
+  float x[4] = {0}, logits[4] = {7};
+  const void *const inputs[] = {x, &valid};
+  void *const outputs[] = {logits};
+  for (int where = 0; where < 4; where++) {
+    x[where] = bad[where];
+    CHECK(mj_run_finite(&ctx, inputs, outputs) == MJ_ERR_NOT_FINITE);
+    CHECK(logits[0] == 7 && *(float *)mj_state(&ctx, 0) == 1.0f);
+    x[where] = where % 2 ? FLT_MAX : -FLT_MIN / 2; /* as large and as small as numbers get */
+  }
+  const float fine[4] = {1, 0, -1, 0};
+  const void *const good[] = {fine, &valid};
+  CHECK(mj_run_finite(&ctx, good, outputs) == MJ_OK);
+  CHECK(logits[0] == 2.0f && *(float *)mj_state(&ctx, 0) == 2.0f);
+  CHECK(mj_run_finite(&ctx, NULL, outputs) == MJ_ERR_ARGUMENT);
+}
+
+static mj_status succeed(mj_context *ctx, const void *const *inputs, void *const *outputs) {
+  (void)ctx, (void)inputs, (void)outputs;
+  return MJ_OK;
+}
+
+static void test_what_is_finite_depends_on_the_dtype(void) {
+  static const uint16_t halves[4] = {0x7bff, 0xfbff, 0x0001, 0x7c00}; /* the last is infinity */
+  static const int32_t integers[2] = {0x7f800000, -1};                 /* NaN and infinity as floats */
+  mj_tensor input = mj_model.inputs[0];
+  mj_model_desc model = mj_model;
+  mj_context ctx;
+  float logits[4];
+  const void *data;
+  void *const outputs[] = {logits};
+  model.inputs = &input;
+  model.n_inputs = 1;
+  model.entry = succeed;
+  CHECK(mj_init(&ctx, &model, weights, sizeof weights, arena, sizeof arena) == MJ_OK);
+  data = halves;
+  input.dtype = MJ_FLOAT16;
+  input.bytes = sizeof halves;
+  CHECK(mj_run_finite(&ctx, &data, outputs) == MJ_ERR_NOT_FINITE);
+  input.bytes = sizeof halves - 2;
+  CHECK(mj_run_finite(&ctx, &data, outputs) == MJ_OK);
+  data = integers;
+  input.dtype = MJ_INT32;
+  input.bytes = sizeof integers;
+  CHECK(mj_run_finite(&ctx, &data, outputs) == MJ_OK);
+  input.dtype = MJ_FLOAT32;
+  CHECK(mj_run_finite(&ctx, &data, outputs) == MJ_ERR_NOT_FINITE);
+}
+
 static void test_contexts_are_independent(void) {
   static alignas(MJ_ALIGNMENT) uint8_t other_arena[320];
   mj_context a, b;
@@ -88,6 +144,8 @@ int main(void) {
   test_stream_and_reset();
   test_initial_values_come_from_the_weights();
   test_failed_run_keeps_the_states();
+  test_frames_that_are_not_finite_keep_the_states();
+  test_what_is_finite_depends_on_the_dtype();
   test_contexts_are_independent();
   return 0;
 }

@@ -204,6 +204,23 @@ def test_bad_frames(streaming: mj.Session) -> None:
         stream.step({"x": np.ones((1, 4))})
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_frames_that_are_not_finite_change_nothing(streaming: mj.Session, bad: float) -> None:
+    x = np.random.default_rng(2).standard_normal((1, 6, 4)).astype(np.float32)
+    with streaming.stream() as stream, streaming.stream() as other:
+        for step in range(6):
+            for where in range(4):  # of the exact dtype, which only the program looks at
+                frame = x[:, step].copy()
+                frame[0, where] = bad
+                with pytest.raises(mj.UsageError, match=rf"(nan|inf) at index \[0, {where}\]"):
+                    stream.step({"x": frame})
+            assert stream.steps == step
+            got, expected = (s.step({"x": x[:, step]}) for s in (stream, other))
+            assert (got is None) == (expected is None)
+            if got is not None and expected is not None:
+                np.testing.assert_array_equal(got["logits"], expected["logits"])
+
+
 def test_threads_share_a_session(plain: mj.Session) -> None:
     rows = np.random.default_rng(1).standard_normal((8, 2, 4)).astype(np.float32)
     wrong: list[int] = []

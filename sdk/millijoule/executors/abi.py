@@ -26,9 +26,20 @@ from ctypes import (
 
 from ..errors import BundleError, DeviceError
 
-__all__ = ["ABI_VERSION", "DTYPE_NAMES", "HOOK", "ModelDescriptor", "TensorDescriptor", "library"]
+__all__ = [
+    "ABI_VERSION",
+    "DTYPE_NAMES",
+    "HOOK",
+    "NOT_FINITE",
+    "ModelDescriptor",
+    "TensorDescriptor",
+    "library",
+]
 
 ABI_VERSION = 1
+
+#: ``MJ_ERR_NOT_FINITE``: the status of ``mj_run_finite`` if an input holds NaN or infinity.
+NOT_FINITE = -9
 
 #: Names of ``mj_dtype`` values, in order.
 DTYPE_NAMES = (
@@ -89,6 +100,7 @@ _SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "mj_context_size": (c_size_t, ()),
     "mj_init": (c_int, (c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t)),
     "mj_run": (c_int, (c_void_p, c_void_p, c_void_p)),
+    "mj_run_finite": (c_int, (c_void_p, c_void_p, c_void_p)),
     "mj_reset": (c_int, (c_void_p,)),
     "mj_set_threads": (c_int, (c_void_p, c_int)),
     "mj_threads": (c_int, (c_void_p,)),
@@ -98,6 +110,8 @@ _SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "mj_deinit": (None, (c_void_p,)),
     "mj_status_string": (c_char_p, (c_int,)),
 }
+
+_OPTIONAL = frozenset({"mj_run_finite"})  # came later; libraries of older bundles lack it
 
 _loaded: dict[bytes, ctypes.CDLL] = {}
 _loading = threading.Lock()
@@ -162,6 +176,8 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
         try:
             function = getattr(loaded, name)
         except AttributeError:
+            if name in _OPTIONAL:
+                continue
             raise BundleError(
                 f"the program lacks the function {name}; rebuild the bundle"
             ) from None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
 from ..bundle import Manifest
 
-__all__ = ["ALIGNMENT", "Program", "aligned_empty", "failure"]
+__all__ = ["ALIGNMENT", "Program", "aligned_empty", "failure", "look_and_run", "run_finite_of"]
 
 #: Alignment in bytes of every buffer that a program reads or writes (``MJ_ALIGNMENT``).
 ALIGNMENT = 64
@@ -71,6 +72,28 @@ def aligned_empty(shape: tuple[int, ...], dtype: str | np.dtype) -> np.ndarray:
     kind = np.dtype(dtype)
     raw = np.empty(math.prod(shape) * kind.itemsize + ALIGNMENT, np.uint8)
     return np.ndarray(shape, kind, raw, -raw.ctypes.data % ALIGNMENT)
+
+
+RunFinite = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], bool]
+"""Runs once as :meth:`Program.run` and returns True; or, if an input holds NaN or infinity, does
+nothing and returns False."""
+
+
+def run_finite_of(program: Program) -> RunFinite:
+    """What runs ``program`` on finite inputs only: its own ``run_finite``, if it has such a method
+    because it looks faster than NumPy does."""
+    own: RunFinite | None = getattr(program, "run_finite", None)
+    return own or partial(look_and_run, program)
+
+
+def look_and_run(
+    program: Program, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]
+) -> bool:
+    """A :data:`RunFinite` for any program."""
+    if not all(np.isfinite(array).all() for array in inputs):
+        return False
+    program.run(inputs, outputs)
+    return True
 
 
 def failure(manifest: Manifest, what: str, reason: str, kernel: int) -> str:

@@ -18,8 +18,8 @@ import numpy as np
 from ..bundle import Bundle, KernelOutput, Manifest, StateSpec, TensorSpec
 from ..cpu import architecture, missing_features, same_architecture
 from ..errors import BundleError, DeviceError, UsageError
-from .abi import DTYPE_NAMES, HOOK, ModelDescriptor, TensorDescriptor, library
-from .base import ALIGNMENT, aligned_empty, failure
+from .abi import DTYPE_NAMES, HOOK, NOT_FINITE, ModelDescriptor, TensorDescriptor, library
+from .base import ALIGNMENT, aligned_empty, failure, look_and_run
 
 __all__ = ["NativeProgram"]
 
@@ -44,12 +44,11 @@ class NativeProgram:
         self._ctx = ctypes.c_void_p(self._context.ctypes.data)
         self._input_pointers = (ctypes.c_void_p * max(len(manifest.inputs), 1))()
         self._output_pointers = (ctypes.c_void_p * max(len(manifest.outputs), 1))()
-        # plain integers: ctypes converts them in half the time that it takes over its own objects
-        self._run = lib.mj_run
+        self._run, self._run_finite = _untyped(lib, "mj_run"), _untyped(lib, "mj_run_finite")
         self._run_arguments = (
-            self._context.ctypes.data,
-            ctypes.addressof(self._input_pointers),
-            ctypes.addressof(self._output_pointers),
+            ctypes.byref(ctypes.c_char.from_address(self._context.ctypes.data)),
+            ctypes.byref(self._input_pointers),
+            ctypes.byref(self._output_pointers),
         )
         self._bound_inputs: tuple[np.ndarray, ...] | None = None
         self._bound_outputs: tuple[np.ndarray, ...] | None = None
@@ -87,6 +86,18 @@ class NativeProgram:
             if isinstance(inputs, tuple) and isinstance(outputs, tuple):
                 self._bound_inputs, self._bound_outputs = inputs, outputs
         self._call()
+
+    def run_finite(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> bool:
+        """Run once if inputs are finite; see :data:`millijoule.executors.base.RunFinite`."""
+        bound = inputs is self._bound_inputs and outputs is self._bound_outputs
+        if not bound or self._run_finite is None:
+            return look_and_run(self, inputs, outputs)  # which binds them for the next time
+        status = self._run_finite(*self._run_arguments)
+        if status == NOT_FINITE:
+            return False
+        if status != 0:
+            self._check(status, "the program failed")
+        return True
 
     def _call(self) -> None:
         status = self._run(*self._run_arguments)
@@ -149,6 +160,7 @@ class NativeProgram:
     def close(self) -> None:
         """Stop threads; may be called again."""
         self._open = False
+        self._bound_inputs = self._bound_outputs = None  # so that run_finite need not ask
         self._finalizer()
 
     def _require_open(self) -> None:
@@ -193,6 +205,20 @@ class NativeProgram:
         reason = self._lib.mj_status_string(status).decode("ascii", "replace")
         failed = self._lib.mj_failed_kernel(self._ctx)
         raise DeviceError(failure(self._manifest, what, reason, failed))
+
+
+def _untyped(lib: ctypes.CDLL, name: str) -> Any:
+    """Function ``name`` without declared argument types, or None if the library lacks it.
+
+    Called with references made once, ctypes then has nothing to convert or check: half the time of
+    a call with pointers as integers. ``lib.name`` is another object, shared, and has its types.
+    """
+    try:
+        function = lib[name]
+    except AttributeError:
+        return None
+    function.restype = ctypes.c_int
+    return function
 
 
 def _same(arrays: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:

@@ -56,6 +56,31 @@ def test_misaligned_buffers_are_served(tiny_path: Path) -> None:
         np.testing.assert_array_equal(y, expected)
 
 
+@pytest.mark.parametrize("old", [False, True], ids=["by the program", "library without it"])
+def test_only_finite_inputs_run(tiny_path: Path, tmp_path: Path, old: bool) -> None:
+    bundle = Bundle.open(tiny_path)
+    if old:  # built before the function was: the loader finds no symbol of that name
+        code = bundle.read(bundle.manifest.program.library)
+        without = code.replace(b"mj_run_finite", b"mj_run_absent")
+        bundle = remade(tiny_path, tmp_path / "old.mjb", without)
+    program = NativeProgram(bundle, 1)
+    assert (program._run_finite is None) == old
+    x, y = aligned_empty((2, 4), "float32"), aligned_empty((2, 1), "float32")
+    inputs, sinks = (x,), (y,)
+    for repeat in range(3):  # the first time binds the tuples
+        x[...], y[...] = X * (repeat + 1), 7
+        x[1, 2] = (np.nan, np.inf, -np.inf)[repeat]
+        assert not program.run_finite(inputs, sinks)
+        assert (y == 7).all()
+        x[1, 2] = 0
+        assert program.run_finite(inputs, sinks)
+        np.testing.assert_array_equal(y, scale(x).sum(1, keepdims=True))
+    assert not program.run_finite([np.full_like(X, np.nan)], outputs())
+    program.close()
+    with pytest.raises(UsageError, match="closed"):
+        program.run_finite(inputs, sinks)
+
+
 def test_arrays_that_do_not_fit(tiny_path: Path) -> None:
     program = NativeProgram(Bundle.open(tiny_path), 1)
     for wrong in ([], [X, X], [X[:1]], [X.astype(np.float64)]):
@@ -278,7 +303,7 @@ def test_arena_beyond_the_memory(
 def test_unknown_kind_of_program(tiny_path: Path, tmp_path: Path) -> None:
     program = dataclasses.replace(Bundle.open(tiny_path).manifest.program, kind="quantum")
     bundle = remade(tiny_path, tmp_path / "a.mjb", program=program)
-    with pytest.raises(BundleError, match=r"one of static-aot, but received 'quantum'"):
+    with pytest.raises(BundleError, match=r"one of onnx, static-aot, but received 'quantum'"):
         open_program(bundle, 1)
 
 

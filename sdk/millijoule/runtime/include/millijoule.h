@@ -41,7 +41,8 @@ typedef enum {
   MJ_ERR_KERNEL = -5,   /* a kernel returned non-zero; see mj_context.failed_kernel */
   MJ_ERR_WORKSPACE = -6,/* a kernel asked for more workspace than was planned */
   MJ_ERR_THREADS = -7,  /* threads could not be started (or the build has none) */
-  MJ_ERR_LIMIT = -8     /* more inputs, outputs and states than MJ_MAX_TENSORS (a compile-time limit) */
+  MJ_ERR_LIMIT = -8,    /* more inputs, outputs and states than MJ_MAX_TENSORS (a compile-time limit) */
+  MJ_ERR_NOT_FINITE = -9 /* mj_run_finite: an input holds NaN or infinity */
 } mj_status;
 
 typedef enum {
@@ -112,6 +113,9 @@ mj_status mj_init(mj_context *ctx, const mj_model_desc *model, const void *weigh
  * the states as they were. `inputs` and `outputs` hold n_inputs and n_outputs pointers to dense
  * row-major tensors; they must not overlap the arena. */
 mj_status mj_run(mj_context *ctx, const void *const *inputs, void *const *outputs);
+/* As mj_run, but look at every floating-point input first: MJ_ERR_NOT_FINITE, with nothing run and no state
+ * changed, if one holds NaN or infinity. For callers that do not vouch for their sensors. */
+mj_status mj_run_finite(mj_context *ctx, const void *const *inputs, void *const *outputs);
 /* Put every state back to its initial value. */
 mj_status mj_reset(mj_context *ctx);
 /* Pointer to the current value of state `index`, or NULL. */

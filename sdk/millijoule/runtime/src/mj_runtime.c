@@ -124,7 +124,8 @@ static mj_status run_stateful(mj_context *ctx, const void *const *inputs, void *
   return status;
 }
 
-mj_status mj_run(mj_context *ctx, const void *const *inputs, void *const *outputs) {
+static mj_status check_pointers(const mj_context *ctx, const void *const *inputs,
+                                void *const *outputs) {
   if (ctx == NULL || ctx->model == NULL) return MJ_ERR_ARGUMENT;
   const mj_model_desc *model = ctx->model;
   if ((inputs == NULL && model->n_inputs > 0) || (outputs == NULL && model->n_outputs > 0)) {
@@ -136,6 +137,25 @@ mj_status mj_run(mj_context *ctx, const void *const *inputs, void *const *output
   for (uint32_t i = 0; i < model->n_outputs; i++) {
     if (outputs[i] == NULL) return MJ_ERR_ARGUMENT;
   }
+  return MJ_OK;
+}
+
+/* NaN and infinity are what has an exponent of ones; integers are always finite. Counts instead of
+ * stopping at the first: the answer is nearly always yes, and a loop without exits is faster. */
+static int finite(const mj_tensor *tensor, const void *data) {
+  uint32_t found = 0;
+  if (tensor->dtype == MJ_FLOAT32) {
+    const uint32_t *bits = data, *end = bits + tensor->bytes / sizeof *bits;
+    while (bits < end) found += (*bits++ & 0x7f800000u) == 0x7f800000u;
+  } else if (tensor->dtype == MJ_FLOAT16) {
+    const uint16_t *bits = data, *end = bits + tensor->bytes / sizeof *bits;
+    while (bits < end) found += (*bits++ & 0x7c00u) == 0x7c00u;
+  }
+  return found == 0;
+}
+
+static mj_status run(mj_context *ctx, const void *const *inputs, void *const *outputs) {
+  const mj_model_desc *model = ctx->model;
   ctx->failed_kernel = -1;
   mj_workspace_reset(ctx);
   mj_context *outer = mj_current; /* a hook may run another model */
@@ -144,6 +164,20 @@ mj_status mj_run(mj_context *ctx, const void *const *inputs, void *const *output
                                                : model->entry(ctx, inputs, outputs);
   mj_current = outer;
   return status;
+}
+
+mj_status mj_run(mj_context *ctx, const void *const *inputs, void *const *outputs) {
+  const mj_status status = check_pointers(ctx, inputs, outputs);
+  return status == MJ_OK ? run(ctx, inputs, outputs) : status;
+}
+
+mj_status mj_run_finite(mj_context *ctx, const void *const *inputs, void *const *outputs) {
+  const mj_status status = check_pointers(ctx, inputs, outputs);
+  if (status != MJ_OK) return status;
+  for (uint32_t i = 0; i < ctx->model->n_inputs; i++) {
+    if (!finite(&ctx->model->inputs[i], inputs[i])) return MJ_ERR_NOT_FINITE;
+  }
+  return run(ctx, inputs, outputs);
 }
 
 mj_status mj_kernel_failed(mj_context *ctx, uint32_t index) {
@@ -204,6 +238,7 @@ const char *mj_status_string(mj_status status) {
     case MJ_ERR_WORKSPACE: return "a kernel needs more workspace than was planned";
     case MJ_ERR_THREADS: return "threads could not be started, or this build has none";
     case MJ_ERR_LIMIT: return "the model has more tensors than MJ_MAX_TENSORS allows";
+    case MJ_ERR_NOT_FINITE: return "an input holds NaN or infinity";
   }
   return "unknown status";
 }
