@@ -177,7 +177,7 @@ class Bert(nn.Module):
         self, ids: Tensor, attention_mask: Tensor | None, types: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """ids [B, N] and, if given, mask and types of the same shape → (sequence, pooled)."""
-        mask = None if attention_mask is None else (1.0 - attention_mask.float()) * MASKED
+        mask = None if attention_mask is None else torch.where(attention_mask == 0, MASKED, 0.0)
         sequence = self.encoder(self.embeddings(ids, types), mask)
         return sequence, self.pooler(sequence)
 
