@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from millijoule.converters.checkpoint import find_weights, load_weights, read_checkpoint
-from millijoule.converters.fmvit import build_module
+from millijoule.converters.fmvit import Hparams, build_module
 from millijoule.converters.fmvit.model import LEVELS, FmVit, attention_macs, deploy
 from millijoule.converters.importer import import_program
 from millijoule.converters.macs import count_macs
@@ -16,10 +17,11 @@ from millijoule.converters.model import Model
 from millijoule.converters.ops import TensorType
 from millijoule.converters.samples import random_candidates
 from millijoule.converters.source import Folder
-from millijoule.errors import UnsupportedError
+from millijoule.errors import ModelError, UnsupportedError, UsageError
 
 FAMILY = "fmvit"
 INPUT = "x"
+CROP = 0.875
 _TOLERANCE = 2e-5  # of an output's largest value, or of 1 if that is larger
 
 
@@ -32,7 +34,8 @@ def convert_folder(folder: Folder, streaming: bool, batch: int) -> Model:
         )
     module, ignored = load_folder(folder)
     hp = module.hp
-    x = _sample((batch, hp.in_channels, hp.image_size, hp.image_size))
+    frontend = frontend_of(folder, hp)
+    x = _sample(folder, frontend, (batch, hp.in_channels, hp.image_size, hp.image_size))
     with torch.no_grad():
         values = outputs_of(module, x)
     program, layers = import_program(torch.export.export(module, (x,)))
@@ -53,7 +56,7 @@ def convert_folder(folder: Folder, streaming: bool, batch: int) -> Model:
         source=str(folder.config.get("source", "")) or None,
         ignored_keys=ignored,
         labels=folder.config.get("labels"),
-        frontend=folder.config.get("frontend"),
+        frontend=frontend,
         reference_macs=reference_macs(module, x[:1]),
         tolerance={"default": _TOLERANCE}
         | {name: _TOLERANCE * max(1.0, float(v.abs().max())) for name, v in values.items()},
@@ -90,5 +93,38 @@ def reference_macs(module: FmVit, image: Tensor) -> dict[str, int]:
     return count_macs(module, lambda: module(image)) | attention_macs(module)
 
 
-def _sample(shape: tuple[int, ...]) -> Tensor:
-    return next(iter(random_candidates(shape)))
+def frontend_of(folder: Folder, hp: Hparams) -> dict[str, Any]:
+    """The front end in config.json, else the customary one of ImageNet classifiers.
+
+    That resizes the shorter side to the image's size over 0.875 (`CROP`) and cuts out the centre.
+    Raises ModelError for a bad one, or one that gives another size.
+    """
+    from millijoule.image import image_frontend
+
+    entry = folder.config.get("frontend")
+    size = hp.image_size
+    if entry is None:
+        plain = {} if hp.in_channels == 3 else {"channels": 1, "mean": [0.449], "std": [0.226]}
+        entry = {"kind": "image", "height": size, "width": size, "resize": round(size / CROP)}
+        entry |= plain
+    try:
+        chosen = image_frontend(entry)
+    except (UsageError, TypeError, ValueError) as error:
+        raise ModelError(f"[config.json] frontend: {error}") from error
+    if (chosen.channels, chosen.height, chosen.width) != (hp.in_channels, size, size):
+        raise ModelError(
+            f"[config.json] frontend must give {hp.in_channels} × {size} × {size} values, but "
+            f"gives {chosen.channels} × {chosen.height} × {chosen.width}"
+        )
+    return chosen.to_manifest()
+
+
+def _sample(folder: Folder, frontend: Mapping[str, Any], shape: tuple[int, ...]) -> Tensor:
+    """The image that the config names as its sample, else random values."""
+    name = folder.config.get("sample")
+    if not isinstance(name, str):
+        return next(iter(random_candidates(shape)))
+    from millijoule.image import decode, image_frontend
+
+    pixels = decode((folder.path / name).read_bytes())
+    return torch.from_numpy(image_frontend(frontend)(pixels)).expand(shape).contiguous()

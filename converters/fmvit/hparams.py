@@ -33,7 +33,7 @@ class Hparams:
             many channels as their least common multiple.
         num_classes: classes of the head.
         image_size: height and width in pixels, a multiple of 32.
-        in_channels: channels of the image.
+        in_channels: channels of the image, 1 or 3.
         outputs: "classes" (logits), or "pyramid" (the features of the four stages).
     """
 
@@ -167,6 +167,8 @@ def _check(hp: Hparams) -> None:
     """Rules between fields."""
     if hp.image_size % IMAGE_STEP:
         raise _bad("image_size", f"a multiple of {IMAGE_STEP}", hp.image_size)
+    if hp.in_channels not in (1, 3):
+        raise _bad("in_channels", "1 or 3", hp.in_channels)
     if not hp.mix < 1:
         raise _bad("mix", "below 1", hp.mix)
     group = math.lcm(*hp.branches)

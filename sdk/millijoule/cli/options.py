@@ -56,8 +56,8 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--inputs",
         metavar="FILE",
-        help="inputs: .npz, .npy, .wav, .bin or .txt, or a text for models that read text"
-        " (default: the samples in the bundle)",
+        help="inputs: .npz, .npy, .wav, .png, .jpg, .bin or .txt, or a text for models"
+        " that read text (default: the samples in the bundle)",
     )
 
 

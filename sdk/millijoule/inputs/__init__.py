@@ -1,9 +1,9 @@
-"""Reading input files for a bundle: ``.npz``, ``.npy``, ``.wav``, ``.bin`` and ``.txt``.
+"""Reading input files for a bundle: ``.npz``, ``.npy``, ``.wav``, images, ``.bin`` and ``.txt``.
 
 An ``.npz`` file holds arrays by name. Every other kind holds the values of one input: ``.npy`` an
-array, ``.bin`` dense little-endian values, ``.txt`` numbers; ``.wav`` sound, which the front end
-named in the bundle's manifest turns into features. If that is a front end for text, ``.txt`` holds
-texts, one a line, and a text may be given in place of a file.
+array, ``.bin`` dense little-endian values, ``.txt`` numbers; ``.wav`` sound and ``.png`` or
+``.jpg`` an image, which the front end named in the bundle's manifest turns into that input. With a
+front end for text, ``.txt`` holds texts, one a line, and a text may be given in place of a file.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -139,23 +140,41 @@ def _read_txt(data: bytes, manifest: Manifest) -> dict[str, np.ndarray]:
     return _dense(read_numbers(data, _only_input(manifest).dtype).reshape(-1), manifest)
 
 
+def _frontend(manifest: Manifest, kind: str, what: str, instead: str) -> dict[str, Any]:
+    """The front end of the bundle, if it is of this kind."""
+    name, found = manifest.model.name, manifest.model.frontend
+    if found is None:
+        raise ValueError(f"{name} has no front end for {what}; give its {instead} as an .npz file")
+    if found["kind"] != kind:
+        raise ValueError(f"{name} has no front end for {what}, but one of kind {found['kind']!r}")
+    return found
+
+
 def _read_wav(data: bytes, manifest: Manifest) -> dict[str, np.ndarray]:
     spec = _only_input(manifest)
-    if manifest.model.frontend is None:
-        raise ValueError(
-            f"{manifest.model.name} has no front end for sound; give its features as an .npz file"
-        )
+    entry = _frontend(manifest, "log-mel", "sound", "features")
     from ..audio import frontend_from_manifest  # most bundles never need it
 
     waveform, rate = read_wav(data)
-    features = frontend_from_manifest(manifest.model.frontend)(waveform, rate)
+    features = frontend_from_manifest(entry)(waveform, rate)
     return {spec.name: features[np.newaxis]}
+
+
+def _read_image(data: bytes, manifest: Manifest) -> dict[str, np.ndarray]:
+    spec = _only_input(manifest)
+    entry = _frontend(manifest, "image", "images", "pixels")
+    from ..image import decode, image_frontend  # most bundles never need it
+
+    return {spec.name: image_frontend(entry)(decode(data))[np.newaxis]}
 
 
 _READERS: dict[str, Callable[[bytes, Manifest], dict[str, np.ndarray]]] = {
     ".npz": _read_npz,
     ".npy": _read_npy,
     ".wav": _read_wav,
+    ".png": _read_image,
+    ".jpg": _read_image,
+    ".jpeg": _read_image,
     ".bin": _read_bin,
     ".txt": _read_txt,
 }

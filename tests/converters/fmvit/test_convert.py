@@ -12,11 +12,13 @@ from tvm import relax
 
 import millijoule as mj
 from fixtures.fmvit import TINY, random_fmvit, save_fmvit
+from fixtures.png import encode
 from millijoule.bundle import Bundle
 from millijoule.cli import main
 from millijoule.converters import convert, list_models
 from millijoule.converters.fmvit import deploy
 from millijoule.errors import ModelError, UnsupportedError
+from millijoule.image import image_frontend
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,40 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
     folder = save_fmvit(tmp_path / "deeper", random_fmvit(), hparams)
     with pytest.raises(ModelError, match=r"tensors are missing: stages\.2\.2\."):
         convert(folder)
+
+
+def test_a_picture_gives_the_top_labels(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 60, 3))
+    picture = tmp_path / "photo.png"
+    picture.write_bytes(encode(pixels, 2, 8))
+    assert main(["run", str(bundle), "--inputs", str(picture), "--top", "2"]) == 0
+    shown = capsys.readouterr().out
+    x = image_frontend({"kind": "image", "height": 32, "width": 32, "resize": 37})(
+        (pixels / 255).astype(np.float32)
+    )
+    with torch.no_grad():
+        best = random_fmvit()(torch.from_numpy(x)[None])[0].topk(2).indices.tolist()
+    positions = [shown.index(f"thing {index}") for index in best]
+    assert positions == sorted(positions)
+    assert shown.count("thing") == 2
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            {"kind": "image", "height": 16, "width": 32},
+            r"must give 3 × 32 × 32 values, but",
+        ),
+        ({"kind": "log-mel"}, r"frontend: .* kind must be 'image'"),
+        (["image"], r"\[config\.json\] frontend"),
+    ],
+)
+def test_a_bad_front_end_is_named(tmp_path: Path, entry: Any, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        convert(save_fmvit(tmp_path / "bad", random_fmvit(), frontend=entry))
 
 
 def test_there_is_no_step_form(folder: Path) -> None:

@@ -10,6 +10,7 @@ import tempfile
 import wave
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.manifests import small_manifest
+from fixtures.png import encode, jpeg
 from fixtures.tiny_model.build import manifest as tiny_manifest
 from millijoule.bundle import Manifest, TensorSpec, npz_bytes
 from millijoule.errors import UsageError
@@ -159,6 +161,22 @@ def test_sound_goes_through_the_front_end(tmp_path: Path) -> None:
         given_file(tmp_path, "a.wav", wav(tone))
 
 
+def test_an_image_goes_through_the_front_end(tmp_path: Path) -> None:
+    entry = {"kind": "image", "height": 6, "width": 5, "channels": 1, "mean": [0], "std": [1]}
+    model = dataclasses.replace(small_manifest().model, frontend=entry)
+    manifest = dataclasses.replace(small_manifest(), model=model)
+    image = encode(np.full((9, 9, 3), 51), 2, 8)
+    for name in ("a.png", "a.PNG", "a.jpg"):  # what is in it decides
+        x = given_file(tmp_path, name, image, manifest)["x"]
+        np.testing.assert_allclose(x, np.full((1, 1, 6, 5), 0.2), rtol=1e-5)
+    with pytest.raises(UsageError, match="has no front end for images; give its pixels"):
+        given_file(tmp_path, "a.png", image)
+    with pytest.raises(UsageError, match="no front end for sound, but one of kind 'image'"):
+        given_file(tmp_path, "a.wav", wav(b"\0\0"), manifest)
+    with pytest.raises(UsageError, match=r"a\.png: neither a PNG nor a JPEG"):
+        given_file(tmp_path, "a.png", b"hello", manifest)
+
+
 MALFORMED = [
     ("a.npz", b""),
     ("a.npz", b"PK nonsense"),
@@ -244,6 +262,13 @@ GOOD = {
     ".wav": riff(1, 16, bytes(range(200))),
     ".bin": np.ones((2, 4), np.float32).tobytes(),
     ".txt": b"1 2 3 4\n5 6 7 8\n",
+    ".png": encode(np.arange(48).reshape(4, 4, 3), 2, 8, (0, 1, 2, 3, 4)),
+    ".jpg": jpeg(),
+    ".jpeg": jpeg(),
+}
+FRONTENDS: dict[str, dict[str, Any]] = {
+    ".wav": {"kind": "log-mel", "n_mels": 4},
+    "image": {"kind": "image", "height": 3, "width": 3},
 }
 
 
@@ -258,7 +283,7 @@ def test_damaged_file_reads_or_gives_one_line(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(0, 3))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     end = data.draw(st.integers(0, len(content)))
-    model = dataclasses.replace(PLAIN.model, frontend={"kind": "log-mel", "n_mels": 4})
+    model = dataclasses.replace(PLAIN.model, frontend=FRONTENDS.get(suffix, FRONTENDS["image"]))
     manifest = dataclasses.replace(PLAIN, model=model)
     message = ""
     with tempfile.TemporaryDirectory() as folder:
