@@ -85,7 +85,7 @@ def lower_binary(isa: Isa) -> tvm.transform.Pass:
 
 def _call_of(mod: tvm.IRModule, value: relax.Expr | None) -> _Call | None:
     callee = composite_of(mod, value)
-    if callee is None:
+    if callee is None or value is None:
         return None
     name = str(callee.attrs["Composite"]).removeprefix(COMPOSITE_PREFIX)
     if name not in (LINEAR, ATTENTION):

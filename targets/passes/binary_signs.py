@@ -62,11 +62,13 @@ def signs_of(
 
 def _limited(value: relax.Expr | None, bound: Bound) -> tuple[relax.Var, float] | None:
     """(x, c) if ``value`` is where(x > c, x, 0) with c < 0."""
-    if op_name(value) != "relax.where":
+    if value is None or op_name(value) != "relax.where":
         return None
     condition, x, zero = value.args
     test = bound.get(condition) if isinstance(condition, relax.Var) else condition
-    limit = None if op_name(test) != "relax.greater" else _scalar(test.args[1], bound)
+    if test is None or op_name(test) != "relax.greater":
+        return None
+    limit = _scalar(test.args[1], bound)
     if limit is None or limit >= 0 or _scalar(zero, bound) != 0 or not test.args[0].same_as(x):
         return None
     return (x, limit) if isinstance(x, relax.Var) else None
@@ -79,7 +81,7 @@ def _scalar(expr: relax.Expr, bound: Bound) -> float | None:
 
 def _shifted(value: relax.Expr | None, bound: Bound) -> tuple[relax.Var, relax.Expr] | None:
     """(x, b) if ``value`` is x + b with a constant for every element of the last axis."""
-    if op_name(value) != "relax.add":
+    if value is None or op_name(value) != "relax.add":
         return None
     for x, b in (value.args, reversed(list(value.args))):
         shape = tensor_type(x).shape if isinstance(x, relax.Var) else ()

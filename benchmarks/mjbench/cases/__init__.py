@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mjbench.cases.binary import run_binary
 from mjbench.cases.kernels import run_kernels
 from mjbench.cases.models import run_models
 from mjbench.cases.sequence import run_sequence
@@ -15,6 +16,7 @@ CASES: dict[str, Callable[[Settings], CaseResult]] = {
     "streaming": run_streaming,
     "sequence": run_sequence,
     "kernels": run_kernels,
+    "binary": run_binary,
     "startup": run_startup,
     "models": run_models,
 }

@@ -18,6 +18,7 @@ from ..bundle import (
     Streaming,
     TensorSpec,
 )
+from ..profiling.one_bit import PER_OPERATION, one_bit
 from ..report.accuracy import accuracy_table, quantized_layers
 from .console import Console
 from .options import add_bundle
@@ -100,6 +101,7 @@ def _print_summary(console: Console, manifest: Manifest) -> None:
         ("threads", target.threads),
         ("program", f"{manifest.program.kind}, ABI {manifest.program.abi}"),
         ("weights", f"{weights:,} bytes"),
+        ("one bit", _one_bit(manifest)),
         (
             "arena",
             f"{arena.bytes:,} bytes: {arena.planned_bytes:,} planned, {arena.workspace_bytes:,}"
@@ -113,6 +115,18 @@ def _print_summary(console: Console, manifest: Manifest) -> None:
     for name, value in rows:
         if value is not None and value != "":
             console.text(f"{name:<16} {value}")
+
+
+def _one_bit(manifest: Manifest) -> str | None:
+    """One-bit operations by the papers' count, and what one-bit weights make of the size."""
+    found = one_bit(manifest)
+    if found is None:
+        return None
+    return (
+        f"{found.binary_ops:,} operations count as {found.binary_ops / PER_OPERATION:,.0f} in"
+        f" papers, beside {found.other_ops:,} others; weights with all that is not one bit are"
+        f" {found.times_smaller:.1f} times smaller than the parameters in float32"
+    )
 
 
 def _firmware(firmware: Firmware | None) -> list[tuple[str, object]]:

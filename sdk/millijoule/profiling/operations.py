@@ -18,6 +18,7 @@ import numpy as np
 from ..bundle import Kernel, KernelOutput, Manifest, layer_group
 from ..energy import Work
 from .layers import GLUE
+from .one_bit import OneBit, one_bit
 from .workload import Workload
 
 MAX_CALLS = 2048
@@ -105,12 +106,14 @@ class Operations:
         calls: Program calls over which spikes were averaged; 0 when nothing spikes.
         published: The model's dense MACs per sample (for a stream: per whole sequence) by group, as
             papers count them, whatever the program does instead.
+        one_bit: Of a program with one-bit operations.
     """
 
     kernels: tuple[KernelOperations, ...]
     taps: dict[str, Tap]
     calls: int
     published: dict[str, int]
+    one_bit: OneBit | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON. Dense counts are exact; spike rates are measured on the inputs."""
@@ -119,6 +122,7 @@ class Operations:
             "source": "manifest counts; spikes counted over the inputs",
             "calls": self.calls,
             "published_macs": self.published,
+            **({"one_bit": self.one_bit.to_dict()} if self.one_bit else {}),
             "totals": _sums(self.kernels),
             "groups": self._by(lambda kernel: layer_group(kernel.layer)),
             "layers": self._by(lambda kernel: kernel.layer),
@@ -143,7 +147,8 @@ def count_operations(manifest: Manifest, workload: Workload) -> Operations:
     names = [name for name in tensors if name in wanted]
     taps, calls = _count_spikes(workload, {name: tensors[name] for name in names})
     kernels = tuple(_kernel(k, taps, manifest.target.dtype) for k in manifest.kernels)
-    return Operations(kernels, taps, calls, manifest.model.published_macs())
+    published = manifest.model.published_macs()
+    return Operations(kernels, taps, calls, published, one_bit(manifest))
 
 
 def _count_spikes(

@@ -165,6 +165,10 @@ def _operations(profile: Mapping[str, Any]) -> Table:
     if published:
         macs = quantity(sum(published.values()), "ops")
         rows += (("the model as published, one sample", macs, "", "", ""),)
+    bits = operations.get("one_bit")
+    if bits:
+        count = quantity(bits["operations_as_published"], "ops")
+        rows += (("64 one-bit operations as one, like papers", count, "", "", ""),)
     title = f"Operations of {profile['unit']} (MACs dense; adds with the spikes that occurred)"
     return Table(title, ("layers", "dense MACs", "multiplies", "adds", "1-bit"), rows)
 

@@ -17,9 +17,10 @@ import tvm.script.ir_builder.tirx as T
 from millijoule.converters.ops import TensorType, tir
 from millijoule.converters.ops.vocabulary import Attrs
 from millijoule.targets.kernels.binary.linear.bits import BitGemm, bit_tile, pack_bit_weights
+from millijoule.targets.kernels.binary.linear.decoded import DecodedGemm, decoded_type, decodes
 from millijoule.targets.kernels.binary.linear.real import (
     RealGemm,
-    for_row_tiles,
+    for_tiles,
     real_tile,
     tables_type,
 )
@@ -122,7 +123,9 @@ def bit_linear(
             outs.get("planes"),
             layer.above,
         )
-        if layer.real:
+        if layer.real and decodes(layer.rows, layer.ternary, isa):
+            _decoded(layer, ins[0], ins[1], rest[-1], writer, chunks, isa)
+        elif layer.real:
             _real(layer, ins[0], ins[1], rest[-1] if scratch else None, writer, chunks, isa)
         else:
             _bits(layer, ins[0], ins[1], rest[-1] if scratch else None, writer, chunks, isa)
@@ -130,10 +133,23 @@ def bit_linear(
 
 
 def _scratch(layer: BitLinear, chunks: int, isa: Isa) -> tuple[TensorType, ...]:
+    if layer.real and decodes(layer.rows, layer.ternary, isa):
+        return (decoded_type(chunks, layer.inputs, layer.columns(isa)),)
     if layer.real:
         tile = real_tile(layer.rows, layer.outputs, isa)
         return (tables_type(tile, chunks, layer.inputs, isa),) if tile.tables else ()
     return () if layer.packed else (planes_type(layer.rows, words_of(layer.inputs)),)
+
+
+def _decoded(
+    layer: BitLinear, x: Any, w: Any, decoded: Any, writer: ResultWriter, chunks: int, isa: Isa
+) -> None:
+    gemm = DecodedGemm(rows_of(x), w, decoded, layer.inputs, layer.rows, isa)
+
+    def block(chunk: Any, first: Any, width: int) -> None:
+        gemm.block(chunk, first // layer.columns(isa), width, writer.write_row)
+
+    for_tiles(layer.outputs, layer.columns(isa), chunks, block)
 
 
 def _real(
@@ -145,7 +161,7 @@ def _real(
     def rows(chunk: Any, first: Any, count: int) -> None:
         gemm.rows(chunk, first, count, writer.write_row)
 
-    for_row_tiles(layer.rows, tile.rows, chunks, rows)
+    for_tiles(layer.rows, tile.rows, chunks, rows)
 
 
 def _bits(
@@ -170,4 +186,4 @@ def _bits(
                 )
         gemm.rows(first, count, writer.write_row)
 
-    for_row_tiles(layer.rows, tile.rows, chunks, rows)
+    for_tiles(layer.rows, tile.rows, chunks, rows)

@@ -3,8 +3,8 @@
     y[r, o] = epilogue( scale[o] · Σ_k ±x[r, k] + bias[o] )
 
 x86 and scalar cores look up sums of four inputs (`tables`). Other vector units flip the sign of a
-broadcast input and add: a shift and an addition per row, two more for all rows of a tile; for one
-row the weights, which are 32 times smaller than floats, are what a multiply-add would wait for.
+broadcast input and add, where there are few rows (`decoded` otherwise): the weights, which are 32
+times smaller than floats, are what a multiply-add would wait for.
 
 Weights are packed as in `bits`. Every result is one chain of additions in ascending k whatever the
 tile; zeros among the weights add the chain of the second plane and halve the sum.
@@ -20,6 +20,7 @@ import tvm.script.ir_builder.tirx as T
 from millijoule.converters.ops import TensorType
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.binary.linear.bits import Finish
+from millijoule.targets.kernels.binary.linear.decoded import whole_and_tail
 from millijoule.targets.kernels.binary.linear.tables import (
     GROUP,
     PER_WORD,
@@ -106,16 +107,10 @@ class RealGemm:
             finish(first + row, start, self._sums(acc, row, width), self._isa)
 
     def _sums(self, acc: simd.Accumulators, row: int, width: int) -> list[tuple[int, int, Any]]:
-        found = []
-        for offset, size in acc.vectors:
-            value = acc.get(row, (offset, size))
-            if self._planes == 2:
-                value = value * simd.splat(T.float32(0.5), size)
-            lanes = min(size, width - offset)
-            if lanes < size:
-                value = T.Shuffle([value], list(range(lanes)))
-            found.append((offset, lanes, value))
-        return found
+        found = whole_and_tail(acc, row, width)
+        if self._planes == 1:
+            return found
+        return [(o, n, v * simd.splat(T.float32(0.5), n)) for o, n, v in found]
 
     def _from_tables(
         self, chunk: Any, group: Any, size: int, acc: simd.Accumulators, weights: Any
@@ -141,15 +136,15 @@ class RealGemm:
                 weights.set(0, vec, weights.get(0, vec) >> word(1, lanes))
 
 
-def for_row_tiles(rows: int, tile: int, chunks: int, body: Any) -> None:
-    """``body(chunk, first row, count)`` for all tiles, which ``chunks`` workers share."""
+def for_tiles(total: int, tile: int, chunks: int, body: Any) -> None:
+    """``body(chunk, first, count)`` for all tiles, which ``chunks`` workers share."""
     if chunks == 1:
-        simd.for_blocks(rows, tile, lambda first, count: body(0, first, count))
+        simd.for_blocks(total, tile, lambda first, count: body(0, first, count))
         return
-    whole = rows // tile
+    whole = total // tile
     with T.parallel(0, chunks) as chunk:
         begin, end = (T.floordiv((chunk + i) * whole, chunks) for i in (0, 1))
         with T.serial(begin, end) as i:
             body(chunk, i * tile, tile)
-    if rows % tile:
-        body(0, whole * tile, rows % tile)
+    if total % tile:
+        body(0, whole * tile, total % tile)
