@@ -1,0 +1,1 @@
+"""fmvit-digits: a small FMViT for handwritten digits; see the model card, README.md."""
