@@ -18,9 +18,9 @@ from millijoule.errors import UsageError
 class Isa:
     """The vector unit as kernels see it: lanes of float32 and number of registers that hold them.
 
-    ``int8`` names the instructions that multiply and add bytes: "dot" (SDOT), "dsp" (SMLAD on pairs
-    of 16 bits), "mve" (VMLADAV), or "widen" where bytes are widened first. ``popcount``: whether
-    AVX-512 counts bits in words (VPOPCNTDQ).
+    ``int8`` names the instructions that multiply and add bytes: "dot" (SDOT), "vnni" (VPDPBUSD),
+    "dsp" (SMLAD on pairs of 16 bits), "mve" (VMLADAV), or "widen" where bytes are widened first.
+    ``popcount``: whether AVX-512 counts bits in words (VPOPCNTDQ).
     """
 
     name: str
@@ -31,8 +31,11 @@ class Isa:
 
 
 AVX512 = Isa("avx512", lanes=16, registers=32)
-AVX512_POPCOUNT = Isa("avx512", lanes=16, registers=32, popcount=True)
+AVX512_VNNI = Isa("avx512", lanes=16, registers=32, int8="vnni")
+# every CPU that counts bits in words has VNNI, too (Ice Lake, Zen 4)
+AVX512_POPCOUNT = Isa("avx512", lanes=16, registers=32, int8="vnni", popcount=True)
 AVX2 = Isa("avx2", lanes=8, registers=16)
+AVX2_VNNI = Isa("avx2", lanes=8, registers=16, int8="vnni")
 SSE2 = Isa("sse2", lanes=4, registers=16)
 NEON = Isa("neon", lanes=4, registers=32)
 NEON_DOT = Isa("neon", lanes=4, registers=32, int8="dot")
@@ -209,6 +212,8 @@ def _host() -> Target:
     else:
         present = cpu.features()  # what the operating system enabled, not just the silicon
         isa = AVX512 if "avx512vl" in present else AVX2 if "avx2" in present else SSE2
-        if isa is AVX512 and "avx512_vpopcntdq" in present:
-            isa = AVX512_POPCOUNT
+        if isa is AVX512 and "avx512_vnni" in present:
+            isa = AVX512_POPCOUNT if "avx512_vpopcntdq" in present else AVX512_VNNI
+        elif isa is AVX2 and "avx_vnni" in present:
+            isa = AVX2_VNNI
     return Target("host", "static-aot", f"{arch}-linux-gnu", name, isa, proved="this machine")

@@ -3,8 +3,9 @@
     y[b, t, n] = epilogue( Σ_{tap, c} x[b, t + tap − padding, c] · w[tap, c, n] )
 
 The epilogue may convert to float32 (``relax.astype``) and go on from there, or return int32. One
-row of results at a time, for a block of columns held in registers; `units` says how each
-instruction set multiplies and adds bytes, how it wants the weights laid out, and its floor.
+row of results at a time, or some where a unit has the registers, for a block of columns; `units`
+says how each instruction set multiplies and adds bytes, how it wants the weights laid out, and its
+floor.
 """
 
 from __future__ import annotations
@@ -57,14 +58,18 @@ def gemm_s8(
         parallel = parallel_chunks(blocks, shape.multiply_adds) > 1
 
         def columns(start: Any, width: int) -> None:
-            with T.serial(0, shape.batch) as b, T.serial(0, shape.out_steps) as t:
-                _row(unit, w, start, width, shape, source, writer, b, t)
+            with T.serial(0, shape.batch) as b:
+                simd.for_blocks(
+                    shape.out_steps,
+                    unit.rows,
+                    lambda t, rows: _rows(unit, w, start, width, shape, source, writer, b, t, rows),
+                )
 
         simd.for_blocks(shape.outputs, unit.columns, columns, T.parallel if parallel else T.serial)
     return KernelForm(k.func, scratch)
 
 
-def _row(
+def _rows(
     unit: Unit,
     w: Any,
     start: Any,
@@ -74,23 +79,31 @@ def _row(
     writer: Writer,
     b: Any,
     t: Any,
+    rows: int,
 ) -> None:
-    """One row of one block: neighbouring steps lie side by side, so all taps are one long row."""
+    """Rows of one block: neighbouring steps lie side by side, so all taps are one long row."""
     depth, channels = shape.taps * shape.channels, shape.channels
 
-    def load(k: Any, lanes: int) -> Any:
-        return source.load(b, t + k // channels, k % channels, lanes)
+    def load(row: int, k: Any, lanes: int) -> Any:
+        return source.load(b, t + row + k // channels, k % channels, lanes)
 
     whole = depth // unit.depth
-    block = unit.block(w, start, width, -(-depth // unit.depth))
+    blocks = [unit.block(w, start, width, -(-depth // unit.depth)) for _ in range(rows)]
     for first in range(0, whole, unit.longest):
         with T.serial(0, min(unit.longest, whole - first)) as i:
             step = i + first
-            block.add(step, load(step * unit.depth, unit.depth))
-        block.flush()
-    if depth % unit.depth:
-        rest = whole * unit.depth
-        block.add_rest(whole, lambda i: load(i + rest, 1), depth - rest)
-        block.flush()
-    for at, lanes in block.vectors:
-        writer.write(b, t, start + at, lanes, block.value(at, lanes))
+            for row, block in enumerate(blocks):
+                block.add(step, load(row, step * unit.depth, unit.depth))
+        for block in blocks:
+            block.flush()
+    rest = depth - whole * unit.depth
+    for row, block in enumerate(blocks):
+
+        def left(i: Any, row: int = row) -> Any:
+            return load(row, i + whole * unit.depth, 1)
+
+        if rest:
+            block.add_rest(whole, left, rest)
+            block.flush()
+        for at, lanes in block.vectors:
+            writer.write(b, t + row, start + at, lanes, block.value(at, lanes))

@@ -7,6 +7,7 @@ Instructions per multiply-add in the innermost loop, one row of results:
   sixteen, 0.125;
 - "sdot" (NEON with dot products): SDOT by element, four inputs of four columns; with half a paired
   load for sixteen, 0.09;
+- "vnni" (x86): see the module `vnni`, 1/64 with AVX-512;
 - "pmaddwd" (x86): bytes are widened by the load, pairs of inputs multiplied and added; three
   instructions for 8, 16 or 32;
 - "widen": bytes are widened, without any intrinsic. On NEON to 16 bits, then multiplied and added
@@ -22,6 +23,7 @@ import numpy as np
 import tvm.script.ir_builder.tirx as T
 
 from millijoule.targets.kernels import simd
+from millijoule.targets.kernels.gemm.tile import tallest
 from millijoule.targets.target import Isa
 
 Scalar = Callable[[Any], Any]  # i → value i of what is left over
@@ -87,9 +89,11 @@ class Unit:
         depth: int = 1,
         whole: bool = False,
         block: type[Block] = Block,
+        rows: int = 1,
     ) -> None:
         self.name, self.lanes, self.columns, self.depth = name, lanes, lanes * vectors, depth
         self._whole, self._block = whole, block
+        self.rows = rows  # of results computed beside one another
 
     def filled(self, width: int) -> int:
         """Columns that are computed for ``width``: whole vectors where there are no others."""
@@ -162,15 +166,19 @@ class _Across(Block):
 def unit_of(isa: Isa) -> Unit:
     """The unit of an instruction set."""
     from millijoule.targets.kernels.gemm_s8.smlad import SmladUnit
+    from millijoule.targets.kernels.gemm_s8.vnni import VnniUnit
 
     if isa.int8 == "dsp":
         return SmladUnit()
     if isa.int8 == "mve":
         return Unit("vmladav", 1, 4, depth=16, block=_Across)
+    if isa.int8 == "vnni":
+        return VnniUnit(isa)
     if isa.int8 == "dot":
         return Unit("sdot", 4, 8, depth=4, whole=True, block=_Dots)
     if isa.name in ("avx512", "avx2", "sse2"):
-        return Unit("pmaddwd", isa.lanes, 4, depth=2, whole=True, block=_Pairs)
+        rows = tallest(4, isa)
+        return Unit("pmaddwd", isa.lanes, 4, depth=2, whole=True, block=_Pairs, rows=rows)
     if isa.name == "neon":
         return Unit("widen_neon", 2 * isa.lanes, isa.registers // 4)
     return Unit(f"widen_{isa.name}", isa.lanes, 4)

@@ -14,10 +14,12 @@ from fixtures.operands import int8, normal
 from millijoule.targets.kernels import form
 from millijoule.targets.kernels.epilogue import ASTYPE, Step
 from millijoule.targets.kernels.gemm_s8.smlad import SmladUnit
-from millijoule.targets.target import MVE, Isa
+from millijoule.targets.target import AVX2_VNNI, AVX512_POPCOUNT, MVE, Isa, get_target
 
-ISAS = [isa for isa in HERE if isa is not MVE]  # its products are instructions: tests/devices
-by_isa = pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
+# MVE's products are instructions: tests/devices. A host with VNNI has it in both widths.
+VNNI = [AVX512_POPCOUNT, AVX2_VNNI] if get_target("host").isa.int8 == "vnni" else []
+ISAS = [*(isa for isa in HERE if isa is not MVE), *VNNI]
+by_isa = pytest.mark.parametrize("isa", ISAS, ids=lambda isa: f"{isa.name}-{isa.int8}")
 FLOAT = Step(ASTYPE, dtype="float32")
 
 
@@ -41,6 +43,7 @@ def gemm(
 def test_shapes(m: int, k: int, n: int, isa: Isa) -> None:
     x, w = int8((1, m, k), 3), int8((1, k, n))
     x[0, 0], w[0, :, 0] = -127, 127  # the largest sums there are
+    x[0, -1] = -128  # not a value that is quantized to, but a byte
     np.testing.assert_array_equal(gemm(x, w, isa), gemm_s8_reference(x, w))
 
 
