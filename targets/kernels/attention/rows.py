@@ -10,8 +10,8 @@ import tvm.script.ir_builder.tirx as T
 
 from millijoule.converters.ops import tir
 from millijoule.targets.kernels import simd
+from millijoule.targets.kernels.attention.exponent import exp_of_negative
 from millijoule.targets.kernels.attention.shape import AttentionShape, AttentionTile, Strided
-from millijoule.targets.kernels.functions import exp
 from millijoule.targets.kernels.gemm.chains import accumulate
 from millijoule.targets.target import Isa
 
@@ -155,7 +155,8 @@ class Rows:
             key = block * self._tile.panel + vector * lanes
             for r in range(rows):
                 score = simd.load(strips, [strip, r], key, lanes)
-                simd.save(kept[r], [], 0, lanes, exp(score - simd.splat(peak[r][0], lanes), lanes))
+                below = score - simd.splat(peak[r][0], lanes)
+                simd.save(kept[r], [], 0, lanes, exp_of_negative(below, lanes, self._isa))
                 power = simd.load(kept[r], [], 0, lanes)
                 simd.save(strips, [strip, r], key, lanes, power)
                 sums.set(r, (0, lanes), sums.get(r, (0, lanes)) + power)

@@ -38,13 +38,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import tvm.script.ir_builder.tirx as T
+from tvm import tirx
 
 from millijoule.converters.ops import TensorType, tir
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.epilogue import Step
 from millijoule.targets.kernels.form import KernelForm
 from millijoule.targets.kernels.gemm.chains import accumulate
-from millijoule.targets.kernels.gemm.grid import for_tiles, plan_grid
+from millijoule.targets.kernels.gemm.grid import LINE_BYTES, for_tiles, lines_ahead, plan_grid
 from millijoule.targets.kernels.gemm.rows import View, Writer, copy_padded
 from millijoule.targets.kernels.gemm.tile import (
     GemmShape,
@@ -104,6 +105,7 @@ class _Product:
         self._tail = shape.outputs - (blocks - 1) * tile.columns
         self._full = blocks if self._tail == tile.columns else blocks - 1
         self._segments = row_blocks(shape.out_steps, tile.rows)
+        self._ahead = lines_ahead(shape, tile, isa)
         self._grid = plan_grid(shape, blocks, sum(count for count, _ in self._segments))
 
     def emit(self) -> None:
@@ -141,19 +143,37 @@ class _Product:
         lanes, shape = self._isa.lanes, self._shape
         acc = simd.Accumulators(rows, padded(width, lanes), lanes)
         acc.fill(lambda _, vec: simd.zeros(vec[1]))
-        with T.serial(0, shape.taps) as tap:
+        ahead = min(rows * self._ahead, shape.channels)
+
+        def add(tap: Any, first: int, count: int) -> None:
             accumulate(
                 acc,
-                shape.channels,
+                count,
                 self._tile.depth,
-                lambda r, c, depth: self._x.load(b, t + r + tap, c, depth),
+                lambda r, c, depth: self._x.load(b, t + r + tap, first + c, depth),
                 lambda c, offset, size: simd.load(
-                    self._w, [block, tap * shape.channels + c], offset, size
+                    self._w, [block, tap * shape.channels + first + c], offset, size
                 ),
                 self._isa,
+                (lambda c: self._prefetch(block, t * self._ahead + c)) if first < ahead else None,
             )
+
+        with T.serial(0, shape.taps) as tap:
+            if ahead:
+                add(tap, 0, ahead)
+            if ahead < shape.channels:
+                add(tap, ahead, shape.channels - ahead)
         start = block * self._tile.columns
         for r in range(rows):
             for offset, size in simd.vectors(width, lanes):
                 value = acc.part(r, offset, size)
                 self._writer.write(b, t + r, start + offset, size, value)
+
+    def _prefetch(self, block: Any, line: Any) -> None:
+        """Have cache line ``line`` of the weights of the next block fetched."""
+        columns, floats = self._tile.columns, LINE_BYTES // 4
+        row, column = line * floats // columns, line * floats % columns
+        address = T.address_of(self._w[block + 1, row, column])
+        T.evaluate(
+            T.call_llvm_intrin("void", "llvm.prefetch.p0", address, *map(T.int32, (0, 3, 1)))
+        )

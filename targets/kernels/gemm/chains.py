@@ -17,13 +17,20 @@ LoadW = Callable[[Any, int, int], Any]
 
 
 def accumulate(
-    acc: simd.Accumulators, extent: int, depth: int, load_x: LoadX, load_w: LoadW, isa: Isa
+    acc: simd.Accumulators,
+    extent: int,
+    depth: int,
+    load_x: LoadX,
+    load_w: LoadW,
+    isa: Isa,
+    before: Callable[[Any], None] | None = None,
 ) -> None:
     """acc[row, column] += Σ_k x[row, k]·w[k, column], k ascending from 0 to ``extent``.
 
     ``depth`` values of x are loaded at once and used lane by lane; 1 where they are broadcast. The
     loop over vectors is the inner one where x is broadcast, and the outer one where lanes of it are
-    operands: LLVM keeps the order, so that what is live the least needs one register.
+    operands: LLVM keeps the order, so that what is live the least needs one register. ``before`` is
+    called with k ahead of its multiply-adds.
     """
 
     def chain(k: Any, count: int) -> None:
@@ -32,6 +39,8 @@ def accumulate(
             value = simd.splat(_lane(load_x(row, k, count), i, count), vec[1])
             acc.set(row, vec, simd.fma(value, weight, acc.get(row, vec), vec[1], isa))
 
+        if before is not None:
+            before(k)
         for i in range(count):
             if depth > 1:
                 for vec, row in itertools.product(acc.vectors, range(acc.rows)):

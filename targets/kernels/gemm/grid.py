@@ -14,11 +14,13 @@ from typing import Any
 import tvm.script.ir_builder.tirx as T
 
 from millijoule.targets.kernels.form import parallel_chunks
-from millijoule.targets.kernels.gemm.tile import GemmShape
+from millijoule.targets.kernels.gemm.tile import CACHE_BYTES, GemmShape, Tile
+from millijoule.targets.target import Isa
 
-CACHE_BYTES = 512 * 1024  # second-level cache of one core, as common now
+LINE_BYTES = 64
 _THREADS = (2, 4)  # numbers of threads between which work is to be even
 _UNEVEN = 1 / 16
+_HIDING = 64  # rows
 
 
 @dataclass(frozen=True)
@@ -84,3 +86,17 @@ def for_tiles(
             with T.serial(0, count) as i:
                 body(i * rows + row, rows)
         tile, row = last, row + count * rows
+
+
+def lines_ahead(shape: GemmShape, tile: Tile, isa: Isa) -> int:
+    """Cache lines of the next block of weights to fetch for every row of this one; mostly 0.
+
+    Weights that no cache of the core holds would come at the pace of main memory while the first
+    rows of a block wait. Enough rows of work on one block hide the way of the next.
+    """
+    weights = 4 * shape.channels * shape.outputs
+    block = 4 * shape.channels * tile.columns
+    plain = shape.batch == shape.taps == 1 and isa.name in ("avx512", "avx2")
+    if not plain or weights <= CACHE_BYTES or shape.steps < _HIDING:
+        return 0
+    return -(-block // (LINE_BYTES * shape.steps))

@@ -9,6 +9,7 @@ import numpy as np
 
 from millijoule.targets.target import Isa
 
+CACHE_BYTES = 512 * 1024  # second-level cache of one core, as common now
 _TALLEST = 14  # rows: more accumulators than that hide no more latency
 
 
@@ -56,7 +57,11 @@ def choose_tile(shape: GemmShape, isa: Isa) -> Tile:
         return Tile(shape.out_steps, min(columns, padded(shape.outputs, isa.lanes)), depth)
     vectors = 4 if isa.registers >= 32 else 2
     rows = tallest(vectors, isa)
-    if isa.name != "neon" and rows < shape.out_steps:
+    panel = 4 * shape.taps * shape.channels * vectors * isa.lanes
+    if isa.name in ("avx512", "avx2") and vectors > 2 and panel > CACHE_BYTES:
+        vectors = 2  # a panel that stays in the cache while the next one comes
+        rows = tallest(vectors, isa)
+    elif isa.name != "neon" and rows < shape.out_steps:
         narrower = [v for v in range(vectors - 1, 1, -1) if tallest(v, isa) >= shape.out_steps]
         vectors = narrower[0] if narrower else vectors
         rows = tallest(vectors, isa)

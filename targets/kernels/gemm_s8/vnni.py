@@ -9,8 +9,8 @@ four bytes a column, and sums start from it. All is exact, for int32 sums wrap a
 
 Instructions of a step of R rows and V vectors of L lanes: R·V products, V loads of weights, and for
 every row a broadcast and a turn of signs, for 4·L·R·V multiply-adds. With AVX-512 and a 6×64 tile
-that is (24 + 4 + 12)/1536 = 0.026, of which the products are 0.0156. Measured on one core of a Zen 5
-(floor: 4 × the rate of float32, 1064 GOP/s): 1049 for 197×768×192 and 128×768×768.
+that is (24 + 4 + 12)/1536 = 0.026, of which the products are 0.0156. Measured on one core of a Zen
+5 (floor: 4 × the rate of float32, 1064 GOP/s): 1049 for 197×768×192 and 128×768×768.
 """
 
 from __future__ import annotations

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import tvm.script.ir_builder.tirx as T
 
 from fixtures.kernels import ISAS, call, types_of
 from fixtures.operands import normal
-from millijoule.converters.ops import TensorType
-from millijoule.targets.kernels import form
+from millijoule.converters.ops import TensorType, tir
+from millijoule.targets.kernels import KernelForm, form, simd
 from millijoule.targets.kernels.attention import AttentionShape, Strided, attention_f32
-from millijoule.targets.target import AVX2, Isa
+from millijoule.targets.kernels.attention.exponent import exp_of_negative
+from millijoule.targets.target import AVX2, SCALAR, Isa
 
 by_isa = pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
 
@@ -157,3 +159,23 @@ def test_bits_depend_on_nothing_but_the_row(isa: Isa, monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(one[:, 0], many[:, 4])
     monkeypatch.setattr(form, "PARALLEL_OPERATIONS", 1)
     np.testing.assert_array_equal(attention(q, k, v, isa), many)
+
+
+@pytest.mark.parametrize("isa", [AVX2, SCALAR], ids=lambda isa: isa.name)
+def test_exponentials_of_negative_numbers(isa: Isa) -> None:
+    """Within 2 ulp of the result, 0 where that would be subnormal."""
+    x = -np.logspace(-8, 3, 4096, dtype=np.float32)
+    x[:3] = 0, -np.inf, -87.3
+    line = TensorType((4096,), "float32")
+    with tir.kernel("exponent", [line], [line]) as k:
+        source, target = k.buffers
+        with T.serial(0, 4096 // isa.lanes) as i:
+            value = simd.load(source, [], i * isa.lanes, isa.lanes)
+            power = exp_of_negative(value, isa.lanes, isa)
+            simd.save(target, [], i * isa.lanes, isa.lanes, power)
+    (y,) = call(KernelForm(k.func), [x], [line], isa)
+    exact = np.exp(x.astype(np.float64))
+    assert np.abs(y - exact).max() < 1.2e-7
+    normal_ = exact >= np.finfo(np.float32).tiny
+    assert (np.abs(y - exact)[normal_] <= 2 * np.spacing(exact[normal_].astype(np.float32))).all()
+    assert not y[exact < np.finfo(np.float32).tiny / 2].any()
