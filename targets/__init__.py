@@ -23,7 +23,10 @@ __all__ = ["Target", "build", "check_limits", "get_target", "list_boards", "list
 
 
 # kind of program → module and function (model, target, out, dtype, progress) -> Bundle
-_GRAPH_BUILDERS = {"onnx": ("millijoule.targets.tensorrt", "build_tensorrt")}
+_GRAPH_BUILDERS = {
+    "onnx": ("millijoule.targets.tensorrt.build", "build_tensorrt"),
+    "tflite": ("millijoule.targets.litert.build", "build_litert"),
+}
 
 
 def build(

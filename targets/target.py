@@ -45,7 +45,8 @@ MVE = Isa("mve", lanes=4, registers=8, int8="mve")
 SCALAR = Isa("scalar", lanes=1, registers=8)
 
 
-STATIC_AOT, STATIC_LIBRARY, ONNX = "static-aot", "static-library", "onnx"
+STATIC_AOT, STATIC_LIBRARY = "static-aot", "static-library"
+ONNX, TFLITE = "onnx", "tflite"
 _MCU_ALIGNMENT = 16  # what a vector of Helium wants; the scalar cores need 8
 
 
@@ -54,7 +55,7 @@ class Target:
     """One row of the target table.
 
     ``kind``: "static-aot" (a shared library for Linux), "static-library" (bare metal), or the
-    format of another runtime's graph ("onnx"), which has no triple, CPU or vector unit of ours.
+    format of another runtime's graph ("onnx", "tflite"), which has no triple, CPU or vector unit.
     ``triple``, ``cpu`` and ``float_abi`` are LLVM's; ``proved`` says what has run programs of this
     target, and ``note`` what a user should know before choosing it. ``alignment`` is MJ_ALIGNMENT:
     bytes to which arena, weights and every planned buffer are aligned.
@@ -171,6 +172,12 @@ _TABLE = {
         ONNX,
         proved="the graph, by ONNX Runtime and TensorRT-RTX's parser; engines have never run",
         note="NVIDIA GPUs; the device builds the engine when it first loads the bundle",
+    ),
+    "litert": _graph(
+        "litert",
+        TFLITE,
+        proved="tests on this machine, under ai-edge-litert; not on a phone so far",
+        note="Android, Raspberry Pi and other devices with LiteRT (TensorFlow Lite)",
     ),
 }
 NAMES = ("host", *_TABLE)

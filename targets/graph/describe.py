@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from millijoule.bundle import (
+    SAMPLE_INPUTS,
+    SAMPLE_OUTPUTS,
     Arena,
+    Bundle,
     GraphLayer,
     GraphProgram,
     GraphState,
@@ -17,6 +22,8 @@ from millijoule.bundle import (
     KernelOutput,
     Manifest,
     Program,
+    npz_bytes,
+    write_bundle,
 )
 from millijoule.bundle import Target as TargetInfo
 from millijoule.converters.importer import COMPOSITE_PREFIX
@@ -28,59 +35,83 @@ from millijoule.targets.graph.node import Arg, Node, Value, Written
 from millijoule.targets.target import Target
 
 
-def describe_graph(
+@dataclass(frozen=True)
+class GraphFile:
+    """A written graph.
+
+    ``version``: of the format. ``files``: members by name, of which ``main`` is the graph and holds
+    (or stands for) the weights. ``packages``: distributions whose versions shaped it.
+    ``stored_bits``: bits per element of a constant. ``recipe``: what the device does with it.
+    ``names``: see `GraphProgram`.
+    """
+
+    version: str
+    files: Mapping[str, bytes]
+    main: str
+    packages: Sequence[str] = ()
+    stored_bits: Callable[[np.ndarray], int] = lambda w: w.dtype.itemsize * 8
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_graph_bundle(
     model: Model,
     target: Target,
-    *,
+    out: Path,
     precision: str,
-    graph: GraphProgram,
+    graph: GraphFile,
     written: Sequence[Written],
     states: Sequence[tuple[str, TensorType]],
-    files: tuple[str, str],
-    packages: Sequence[str],
-) -> Manifest:
-    """The manifest of ``model`` written as a graph.
+) -> Bundle:
+    """Write the bundle of a graph atomically and open it.
 
     Args:
-        precision: type inside the graph.
-        graph: what is known of the program; its layers and states are filled in here.
-        written: what every operator became.
-        states: types of the states as the graph holds them.
-        files: members with the program and with its weights (the same where they are one).
-        packages: distributions whose versions shaped the graph.
+        precision: "float32" or "float16", the type inside.
+        written: what every operator of the model became.
+        states: names and types of the states as the graph holds them.
     """
     inputs, outputs = io_specs(model)
-    return Manifest(
+    program = GraphProgram(
+        format=target.kind,
+        version=graph.version,
+        layers=tuple(_layer(w, precision, graph.stored_bits) for w in written),
+        states=tuple(GraphState(n, f"state:{n}", f"next:{n}") for n, _ in states),
+        names=dict(graph.names),
+        recipe=dict(graph.recipe),
+    )
+    manifest = Manifest(
         model=model_info(model),
         target=TargetInfo(target.name, target.kind, "", "", dtype=precision),
         inputs=inputs,
         outputs=outputs,
-        program=Program(target.kind, *files, 1),
+        program=Program(target.kind, graph.main, graph.main, 1),
         arena=Arena(0, 0, 0, 0),
         kernels=tuple(kernel_of(w.node, i) for i, w in enumerate(written)),
         streaming=streaming_info(model, states),
-        graph=graph,
-        toolchain=versions.packages(packages),
+        graph=program,
+        toolchain=versions.packages(graph.packages),
         tolerance=tolerance_of(model, precision),
     )
+    samples = {
+        SAMPLE_INPUTS: npz_bytes(model.sample_inputs),
+        SAMPLE_OUTPUTS: npz_bytes(sample_outputs(model)),
+    }
+    write_bundle(out, manifest, {**graph.files, **samples, **model.files})
+    return Bundle.open(out)
 
 
-def layer_of(written: Written, precision: str, stored_bits: int | None = None) -> GraphLayer:
-    """What became of one operator, stored as its type says unless ``stored_bits`` knows better."""
-    weights = weights_of(written.node)
+def _layer(
+    written: Written, precision: str, stored_bits: Callable[[np.ndarray], int]
+) -> GraphLayer:
+    """What became of one operator."""
     widest = 16 if precision == "float16" else 32
-    bits = max((min(w.dtype.itemsize * 8, widest) for w in weights), default=0)
+    stored = [min(stored_bits(w), widest) for w in weights_of(written.node)]
     return GraphLayer(
         nodes=written.nodes,
-        stored_bits=bits if stored_bits is None else stored_bits,
+        stored_bits=max(stored, default=0),
         computes=precision if written.node.type.dtype == "float32" else written.node.type.dtype,
         form="loop" if written.node.scan else "operator",
     )
-
-
-def state_pairs(names: Sequence[str]) -> tuple[GraphState, ...]:
-    """States as inputs ``state:<name>`` and outputs ``next:<name>``."""
-    return tuple(GraphState(n, f"state:{n}", f"next:{n}") for n in names)
 
 
 def sample_outputs(model: Model) -> dict[str, np.ndarray]:

@@ -4,7 +4,3 @@ Engines belong to one TensorRT version and GPU, so none is built here. What is c
 Runtime runs the very graph (``--device onnxruntime``), ONNX's checker accepts it, and TensorRT-RTX,
 where it is installed, parses it and builds it ahead of time.
 """
-
-from millijoule.targets.tensorrt.build import build_tensorrt, recipe_of
-
-__all__ = ["build_tensorrt", "recipe_of"]

@@ -7,22 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from millijoule.bundle import (
-    SAMPLE_INPUTS,
-    SAMPLE_OUTPUTS,
-    Bundle,
-    GraphProgram,
-    npz_bytes,
-    write_bundle,
-)
+from millijoule.bundle import Bundle
 from millijoule.converters.model import Model
 from millijoule.errors import DeviceError
-from millijoule.targets.graph.describe import (
-    describe_graph,
-    layer_of,
-    sample_outputs,
-    state_pairs,
-)
 from millijoule.targets.target import Target
 
 GRAPH = "program/model.onnx"
@@ -37,39 +24,20 @@ def build_tensorrt(
         raise DeviceError(
             f"[{target.name}] needs the package onnx; run: pip install 'millijoule[tensorrt]'"
         )
+    from millijoule.targets.graph.describe import GraphFile, write_graph_bundle
     from millijoule.targets.onnx import OPSET, onnx_graph
 
     progress("writing the graph")
     graph = onnx_graph(model, precision=dtype, target=target.name)
-    program = GraphProgram(
-        format="onnx",
+    file = GraphFile(
         version=f"opset {OPSET}",
-        layers=tuple(layer_of(w, dtype) for w in graph.written),
-        states=state_pairs([name for name, _ in model.states]),
+        files={GRAPH: graph.to_bytes()},
+        main=GRAPH,
+        packages=("onnx",),
         recipe=recipe_of(dtype),
     )
-    manifest = describe_graph(
-        model,
-        target,
-        precision=dtype,
-        graph=program,
-        written=graph.written,
-        states=graph.states,
-        files=(GRAPH, GRAPH),
-        packages=("onnx",),
-    )
     progress("writing")
-    write_bundle(
-        out,
-        manifest,
-        {
-            GRAPH: graph.to_bytes(),
-            SAMPLE_INPUTS: npz_bytes(model.sample_inputs),
-            SAMPLE_OUTPUTS: npz_bytes(sample_outputs(model)),
-            **model.files,
-        },
-    )
-    return Bundle.open(out)
+    return write_graph_bundle(model, target, out, dtype, file, graph.written, graph.states)
 
 
 def recipe_of(dtype: str) -> dict[str, Any]:

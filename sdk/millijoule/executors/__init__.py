@@ -20,6 +20,7 @@ LOCAL = "local"
 KINDS = {
     "onnx": ("tensorrt", "TensorRTProgram"),
     "static-aot": ("native", "NativeProgram"),
+    "tflite": ("litert", "LitertProgram"),
 }
 
 #: Devices that calculate a graph here in place of its own runtime: kind of program, module, class.

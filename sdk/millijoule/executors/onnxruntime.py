@@ -46,4 +46,4 @@ class OnnxRuntimeProgram(GraphExecutor):
 
 
 def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,104 @@
+"""A converted `Model` → the bytes of a ``.tflite`` file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import flatbuffers
+from ai_edge_litert import schema_py_generated as schema
+
+from millijoule.converters.importer import tensor_type
+from millijoule.converters.model import Model
+from millijoule.converters.ops import TensorType
+from millijoule.targets.graph import Written, check, check_precision, expand, walk
+from millijoule.targets.litert.builder import Buffers, LitertEmitter
+from millijoule.targets.litert.emit import TABLE
+
+SCHEMA_VERSION, IDENTIFIER = 3, b"TFL3"
+SIGNATURE = "serving_default"
+# codes from 127 on do not fit the field that the first readers know
+_PLACEHOLDER = 127
+
+# operators of which no first version was ever registered
+_VERSIONS = {schema.BuiltinOperator.BROADCAST_TO: 2}
+
+
+@dataclass(frozen=True)
+class LitertGraph:
+    """The file, what was written for every operator, and the types of its states."""
+
+    data: bytes
+    written: tuple[Written, ...]
+    states: tuple[tuple[str, TensorType], ...]
+
+
+def litert_graph(
+    model: Model,
+    *,
+    precision: str = "float32",
+    target: str = "litert",
+    show: Collection[str] = (),
+) -> LitertGraph:
+    """Write ``model`` as TFLite.
+
+    Args:
+        model: float32; not quantized.
+        precision: "float32", or "float16": large constants are stored in half, and calculated
+            with in float32 unless the device's delegate chooses half.
+        target: whose name errors carry.
+        show: vocabulary ops (``lif``) whose taps become outputs, too (see `onnx_graph`).
+
+    Raises UnsupportedError that names what has no form, before anything is written.
+    """
+    check_precision(model.module, precision, target)
+    count = len(model.inputs)
+    expanded = expand(model.module, model.layers, first_state=count, show=show, target=target)
+    module, layers = expanded.module, expanded.layers
+    check(module, TABLE, layers, target)
+    shared = Buffers()
+    g, main, written = LitertEmitter(shared, precision), module["main"], list[Written]()
+    states = tuple(
+        (name, tensor_type(param))
+        for (name, _), param in zip(model.states, main.params[count:], strict=True)
+    )
+    inputs = [*model.inputs, *((f"state:{name}", t) for name, t in states)]
+    params = [g.input(name, t) for name, t in inputs]
+    results = walk(module, main, layers, params, g, TABLE, written)
+    shown = [model.aliases.get(tap, tap) for tap in expanded.shown]
+    outputs = [*(n for n, _ in model.outputs), *shown, *(f"next:{n}" for n, _ in states)]
+    for name, value in zip(outputs, results, strict=True):
+        g.output(name, value)
+    data = _serialize(shared, g, [n for n, _ in inputs], outputs, model.name)
+    return LitertGraph(data, tuple(written), states)
+
+
+def _serialize(
+    shared: Buffers, main: LitertEmitter, inputs: list[str], outputs: list[str], name: str
+) -> bytes:
+    made = schema.ModelT()
+    made.version, made.description = SCHEMA_VERSION, name.encode()
+    made.buffers, made.subgraphs, made.operatorCodes = shared.buffers, shared.subgraphs, []
+    for builtin in shared.codes:
+        code = schema.OperatorCodeT()
+        code.builtinCode, code.version = builtin, _VERSIONS.get(builtin, 1)
+        code.deprecatedBuiltinCode = min(builtin, _PLACEHOLDER)
+        made.operatorCodes.append(code)
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = SIGNATURE.encode(), main.index
+    signature.inputs = _map(inputs, main.graph.inputs)
+    signature.outputs = _map(outputs, main.graph.outputs)
+    made.signatureDefs = [signature]
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(made.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _map(names: list[str], tensors: list[int]) -> list[object]:
+    """Names of a signature's tensors."""
+    listed = []
+    for name, index in zip(names, tensors, strict=True):
+        entry = schema.TensorMapT()
+        entry.name, entry.tensorIndex = name.encode(), index
+        listed.append(entry)
+    return listed
