@@ -60,5 +60,5 @@ $(READY): pyproject.toml Makefile
 	  { echo "$(PYTHON) has no venv module; run: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(TORCH_ARGS) '$(TORCH_SPEC)'
-	$(PIP) --editable '.[convert,cross,train,nir,onnx,tflite,report,energy,dev]'
+	$(PIP) --editable '.[convert,cross,train,nir,onnx,tflite,tensorrt,litert,coreml,report,energy,dev]'
 	@touch $@
