@@ -24,6 +24,7 @@ __all__ = ["Target", "build", "check_limits", "get_target", "list_boards", "list
 
 # kind of program → module and function (model, target, out, dtype, progress) -> Bundle
 _GRAPH_BUILDERS = {
+    "mlprogram": ("millijoule.targets.coreml.build", "build_coreml"),
     "onnx": ("millijoule.targets.tensorrt.build", "build_tensorrt"),
     "tflite": ("millijoule.targets.litert.build", "build_litert"),
 }

@@ -46,7 +46,7 @@ SCALAR = Isa("scalar", lanes=1, registers=8)
 
 
 STATIC_AOT, STATIC_LIBRARY = "static-aot", "static-library"
-ONNX, TFLITE = "onnx", "tflite"
+ONNX, MLPROGRAM, TFLITE = "onnx", "mlprogram", "tflite"
 _MCU_ALIGNMENT = 16  # what a vector of Helium wants; the scalar cores need 8
 
 
@@ -55,7 +55,7 @@ class Target:
     """One row of the target table.
 
     ``kind``: "static-aot" (a shared library for Linux), "static-library" (bare metal), or the
-    format of another runtime's graph ("onnx", "tflite"), which has no triple, CPU or vector unit.
+    format of another runtime's graph (such as "onnx"), which has no triple, CPU or vector unit.
     ``triple``, ``cpu`` and ``float_abi`` are LLVM's; ``proved`` says what has run programs of this
     target, and ``note`` what a user should know before choosing it. ``alignment`` is MJ_ALIGNMENT:
     bytes to which arena, weights and every planned buffer are aligned.
@@ -172,6 +172,12 @@ _TABLE = {
         ONNX,
         proved="the graph, by ONNX Runtime and TensorRT-RTX's parser; engines have never run",
         note="NVIDIA GPUs; the device builds the engine when it first loads the bundle",
+    ),
+    "coreml": _graph(
+        "coreml",
+        MLPROGRAM,
+        proved="the saved package, by an evaluator of ours; Core ML itself has not run it so far",
+        note="iPhone, iPad and Mac (iOS 18, macOS 15)",
     ),
     "litert": _graph(
         "litert",

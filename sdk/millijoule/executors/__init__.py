@@ -18,13 +18,17 @@ LOCAL = "local"
 
 #: Module and class of the executor for each kind of program; imported when one is opened.
 KINDS = {
+    "mlprogram": ("mil", "CoremlProgram"),
     "onnx": ("tensorrt", "TensorRTProgram"),
     "static-aot": ("native", "NativeProgram"),
     "tflite": ("litert", "LitertProgram"),
 }
 
 #: Devices that calculate a graph here in place of its own runtime: kind of program, module, class.
-CHECKERS = {"onnxruntime": ("onnx", "onnxruntime", "OnnxRuntimeProgram")}
+CHECKERS = {
+    "mil-evaluator": ("mlprogram", "mil", "MilEvaluator"),
+    "onnxruntime": ("onnx", "onnxruntime", "OnnxRuntimeProgram"),
+}
 
 
 def open_program(bundle: Bundle, threads: int, device: str = LOCAL) -> Program:

@@ -65,7 +65,8 @@ class GraphExecutor(ABC):
         for state in self._graph.states:
             if state.input != state.output:
                 shape = self._specs[state.state].shape
-                self._states[state.input] = np.array(results[state.output]).reshape(shape)
+                new = results[self._name(state.output)]
+                self._states[self._name(state.input)] = np.array(new).reshape(shape)
 
     def run_tapped(
         self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], taps: Sequence[str]
@@ -79,7 +80,7 @@ class GraphExecutor(ABC):
     def reset(self) -> None:
         """Put every state back to its initial value."""
         self._states = {
-            s.input: np.zeros(self._specs[s.state].shape, self._specs[s.state].dtype)
+            self._name(s.input): np.zeros(self._specs[s.state].shape, self._specs[s.state].dtype)
             for s in self._graph.states
             if s.input != s.output
         }

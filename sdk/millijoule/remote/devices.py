@@ -113,6 +113,12 @@ _ALL = (
         packages=("onnxruntime",),
         note="ONNX Runtime on this machine: checks the graph; its time says nothing of the device",
     ),
+    Device(
+        "mil-evaluator",
+        targets=("coreml",),
+        packages=("coremltools",),
+        note="the saved Core ML program in NumPy: checks the graph, slowly",
+    ),
     _arm64("cortex-a53", ()),
     _arm64("cortex-a72", ("cortex-a53",)),
     _arm64("cortex-a76", ("cortex-a53", "cortex-a72")),

@@ -1,0 +1,66 @@
+"""The authors' models as Core ML packages: the saved program, calculated by our evaluator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import millijoule as mj
+from fixtures.binary import BINARY
+from fixtures.models import LMUFORMER, STREAMABLE, Golden, build
+from millijoule.cli import main
+from millijoule.converters.source import read_folder
+
+STREAMS = tuple(g for g in LMUFORMER if read_folder(g.path).variant in STREAMABLE)
+EVERY = [(golden, False) for golden in (*LMUFORMER, *BINARY)] + [(g, True) for g in STREAMS[:2]]
+
+
+@pytest.mark.parametrize(("golden", "streaming"), EVERY, ids=lambda v: getattr(v, "name", str(v)))
+def test_verify(golden: Golden, streaming: bool, tmp_path: Path) -> None:
+    options = ["--streaming"] if streaming else []
+    out = str(tmp_path / "g.mjb")
+    build(golden.path, Path(out), "--target", "coreml", *options)
+    assert main(["verify", out, "--device", "mil-evaluator", "--quiet"]) == 0
+
+
+@pytest.mark.parametrize("golden", LMUFORMER[:2], ids=lambda golden: golden.name)
+def test_logits(golden: Golden, tmp_path: Path) -> None:
+    """On the authors' own inputs."""
+    build(golden.path, tmp_path / "g.mjb", "--target", "coreml")
+    with mj.load(tmp_path / "g.mjb", device="mil-evaluator") as session:
+        got = session.run(golden.inputs)["logits"]
+    np.testing.assert_allclose(got, golden.outputs["logits"], rtol=0, atol=1e-5)
+
+
+def test_float16(tmp_path: Path) -> None:
+    """In half precision, as the Neural Engine calculates, within the tolerance that it states."""
+    out = str(tmp_path / "g.mjb")
+    build(LMUFORMER[0].path, Path(out), "--target", "coreml", "--dtype", "float16")
+    assert main(["verify", out, "--device", "mil-evaluator", "--quiet"]) == 0
+    with mj.Bundle.open(out) as bundle:
+        assert 0 < bundle.manifest.tolerance["logits"] < 0.02
+
+
+def test_signs_take_a_bit(tmp_path: Path) -> None:
+    build(BINARY[0].path, tmp_path / "g.mjb", "--target", "coreml")
+    with mj.Bundle.open(tmp_path / "g.mjb") as bundle:
+        graph = bundle.manifest.graph
+        assert graph is not None
+        bits = {layer.stored_bits for layer in graph.layers}
+        assert 1 in bits
+        weights = [n for n in bundle.manifest.files if n.endswith("weight.bin")]
+        assert bundle.manifest.files[weights[0]].bytes < 125_000
+
+
+def test_the_same_bytes_again(tmp_path: Path) -> None:
+    for name in ("a.mjb", "b.mjb"):
+        build(LMUFORMER[0].path, tmp_path / name, "--target", "coreml")
+    assert (tmp_path / "a.mjb").read_bytes() == (tmp_path / "b.mjb").read_bytes()
+
+
+def test_no_mac(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build(LMUFORMER[0].path, tmp_path / "g.mjb", "--target", "coreml")
+    assert main(["run", str(tmp_path / "g.mjb")]) == 4
+    assert "--device mil-evaluator" in capsys.readouterr().err
