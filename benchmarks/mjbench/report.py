@@ -17,6 +17,7 @@ from millijoule.files import atomic_write
 from millijoule.profiling.conditions import condition_warnings, record_conditions
 from millijoule.targets import toolchain
 from mjbench.measure import CONFIDENCE, median_interval
+from mjbench.peers import OURS, PEERS
 from mjbench.result import CaseResult
 
 SCHEMA = 1
@@ -135,8 +136,7 @@ def _panel(axes: Any, result: CaseResult) -> None:
         [max(m - low, 0.0) for m, (low, _) in zip(medians, intervals, strict=True)],
         [max(high - m, 0.0) for m, (_, high) in zip(medians, intervals, strict=True)],
     ]
-    peers = ("torch", "ONNX")
-    colors = ["#9aa5b1" if n.startswith(peers) or n.endswith("dense") else "#2f7d5b" for n in names]
+    colors = ["#9aa5b1" if _is_peer(name) else "#2f7d5b" for name in names]
     bars = axes.barh(names, medians, xerr=errors, color=colors, ecolor="#444")
     axes.bar_label(bars, [f" {m:,.1f}" for m in medians], fontsize=7)
     axes.set_xscale("log")
@@ -145,3 +145,10 @@ def _panel(axes: Any, result: CaseResult) -> None:
     axes.set_title(result.title, loc="left", fontsize=9)
     axes.set_xlabel("median, µs", fontsize=8)
     axes.tick_params(labelsize=7)
+
+
+def _is_peer(name: str) -> bool:
+    """Whether a contender is somebody else's; in the case `models` the model comes first."""
+    others = [peer for peer in PEERS if peer != OURS]
+    named = name.startswith(("torch", "ONNX")) or any(f", {peer}, " in name for peer in others)
+    return named or name.endswith("dense")

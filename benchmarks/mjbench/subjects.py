@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,14 +120,14 @@ SUBJECTS = {
 }
 
 
-def fingerprint(*packages: str) -> str:
-    """Changes when the definition of a subject or the version of one of ``packages`` does."""
+def fingerprint(*packages: str, files: Sequence[Path] = ()) -> str:
+    """Changes with the definitions of subjects, ``files`` and the versions of ``packages``."""
     import millijoule.converters.fmvit as fmvit
 
     digest = hashlib.sha256()
     here = Path(__file__)
-    files = [here, *here.parent.glob("networks/*.py"), *Path(fmvit.__file__).parent.glob("*.py")]
-    for path in sorted(files):
+    own = [here, *here.parent.glob("networks/*.py"), *Path(fmvit.__file__).parent.glob("*.py")]
+    for path in [*sorted(own), *files]:
         digest.update(path.read_bytes())
     for package in ("torch", "timm", "transformers", *packages):
         digest.update(f"{package} {_version(package)}\n".encode())

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mjbench import report
 from mjbench.cases import models
 from mjbench.onnx_plain import Graph
-from mjbench.peers import OURS, PEERS, module_of
+from mjbench.peers import OURS, PEERS, fastest, module_of
 from mjbench.peers.process import PeerError, Worker, run_action
 from mjbench.subjects import SUBJECTS, Subject, fingerprint
 from torch import nn
@@ -69,6 +70,41 @@ def test_a_race_times_all_and_drops_what_computes_something_else(prepared: Path)
 def test_the_reason_is_the_last_thing_that_was_said(tmp_path: Path) -> None:
     with pytest.raises(PeerError, match="KeyError: 'no such model'"):
         run_action(tmp_path / "log", "prepare", ORT, str(tmp_path), "no such model")
+
+
+def test_the_fastest_candidate_that_works_is_kept(tmp_path: Path) -> None:
+    class Sleeper:
+        def __init__(self, path: Path) -> None:
+            self.turns = int(path.name)
+
+        def run(self) -> None:
+            sum(range(self.turns))
+
+        def output(self) -> np.ndarray:
+            return np.zeros(1)
+
+    def broken() -> Path:
+        raise RuntimeError("cannot convert")
+
+    paths = [tmp_path / "900000", tmp_path / "9", tmp_path / "90000"]
+    candidates = [broken, *(lambda path=path: path for path in paths)]
+    assert fastest(candidates, Sleeper) == paths[1]
+    with pytest.raises(RuntimeError, match="cannot convert"):
+        fastest([broken], Sleeper)
+
+
+@pytest.mark.parametrize(
+    ("name", "peer"),
+    [
+        ("ours, executor", False),
+        ("torch eager", True),
+        ("vit-tiny, ours, 1 thread", False),
+        ("vit-tiny, ncnn, 2 threads", True),
+        ("spike_linear dense", True),
+    ],
+)
+def test_charts_know_whose_bar_it_is(name: str, peer: bool) -> None:
+    assert report._is_peer(name) == peer
 
 
 def test_failures_and_successes_are_remembered(tmp_path: Path) -> None:

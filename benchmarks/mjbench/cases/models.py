@@ -24,7 +24,7 @@ from mjbench.peers import OURS, PEERS, module_of, versions
 from mjbench.peers.process import PeerError, Worker, run_action
 from mjbench.result import CaseResult, Settings
 
-QUICK = ("vit-tiny", "fmvit-s", "mobileone-s0")
+QUICK = ("vit-tiny", "mobileone-s0")
 BLOCK_NS = 150_000_000
 MOST_CALLS, FEWEST_CALLS = 40, 3
 SETTLE_SECONDS = 0.02  # OpenMP threads spin for some milliseconds after their last task
@@ -135,7 +135,11 @@ def _prepared(model: str, folder: Path, peers: Iterable[str], found: Found) -> d
     """Contenders that could convert the model, each with the folder of its files."""
     ready = {}
     for peer in peers:
-        key = _source_key() if peer == OURS else subjects.fingerprint(*module_of(peer).PACKAGES)
+        module = module_of(peer)
+        source = [Path(str(module.__file__))]
+        key = (
+            _source_key() if peer == OURS else subjects.fingerprint(*module.PACKAGES, files=source)
+        )
         target = folder / f"{PEERS[peer]}-{key}"
         try:
             _once(
