@@ -47,10 +47,8 @@ bench: $(VENV)/.bench
 clean:
 	rm -rf $(VENV) build dist
 
-# timm without its dependencies: torchvision would bring a torch of its own.
 $(VENV)/.bench: $(READY)
 	$(PIP) --editable '.[convert,bench]' '$(TORCH_SPEC)'
-	$(PIP) --no-deps timm==1.0.31
 	@touch $@
 
 $(READY): pyproject.toml Makefile
@@ -61,4 +59,5 @@ $(READY): pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(TORCH_ARGS) '$(TORCH_SPEC)'
 	$(PIP) --editable '.[convert,cross,train,nir,onnx,tflite,tensorrt,litert,coreml,report,energy,dev]'
+	$(PIP) --no-deps timm==1.0.31 # torchvision, a dependency, would bring a torch of its own
 	@touch $@

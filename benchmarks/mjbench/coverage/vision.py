@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mjbench.coverage.torchvision_stub import torchvision_stub
+from mjbench import torchvision_standin
 
 Small = dict[str, Any]
 
@@ -81,8 +81,9 @@ VISION: dict[str, tuple[Small, int | None]] = {
 
 def vision_model(name: str, small: bool) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
     """The timm model ``name`` in evaluation mode and one image ``[1, 3, S, S]``."""
-    with torchvision_stub():
-        import timm
+    torchvision_standin.install()
+    import timm
+
     arguments, side = VISION[name]
     torch.manual_seed(0)
     model = timm.create_model(name, **(arguments if small else {})).eval()
