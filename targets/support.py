@@ -26,8 +26,8 @@ from millijoule.errors import UnsupportedError
 from millijoule.targets.target import Target, get_target
 
 _KERNELS = (
-    "concat", "cumprod", "cumsum", "argsort", "erf", "matmul", "nn.conv1d", "nn.gelu",
-    "scatter_elements", "scatter_nd", "sort", "topk",
+    "argsort", "concat", "cumprod", "cumsum", "erf", "matmul", "nn.avg_pool2d", "nn.conv1d",
+    "nn.conv2d", "nn.gelu", "nn.max_pool2d", "scatter_elements", "scatter_nd", "sort", "topk",
 )  # fmt: skip
 _FREE = ("reshape", "expand_dims", "squeeze", "flatten", "nn.batch_flatten")
 # legalised by TVM, but into code that is not static or calls its run-time library
