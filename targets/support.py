@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import tvm
@@ -38,6 +39,12 @@ _NOT_STATIC = (
 )  # fmt: skip
 _INTERNAL = ("builtin.", "call_", "ccl.", "dist.", "grad.", "hint_on", "inspect.", "invoke_",
              "make_", "memory.", "to_vdevice", "vm.", "vision.", "wrap_")  # fmt: skip
+# kind of graph → the package with the format's TABLE of emitters
+_EMITTERS = {
+    "mlprogram": "millijoule.targets.coreml.emit",
+    "onnx": "millijoule.targets.onnx",
+    "tflite": "millijoule.targets.litert.emit",
+}
 
 
 @dataclass(frozen=True)
@@ -90,9 +97,9 @@ def _legalised() -> Iterator[str]:
 
 def _graph_operators(target: Target) -> dict[str, str]:
     from millijoule.targets.graph.forms import FORMS
-    from millijoule.targets.onnx import TABLE
 
-    table = {name.removeprefix("relax."): "graph" for name in TABLE}
+    emitters = import_module(_EMITTERS[target.kind]).TABLE
+    table = {name.removeprefix("relax."): "graph" for name in emitters}
     table |= {COMPOSITE_PREFIX + name: "graph" for name in FORMS}
     return dict(sorted(table.items()))
 
