@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,55 @@ def test_modules(
         assert all(check.passed for check in verify(session))
 
 
+@dataclasses.dataclass
+class Result:
+    """What a module may return: fields, some of them None, some of them several."""
+
+    logits: Tensor
+    states: tuple[Tensor, ...]
+    loss: Tensor | None = None
+
+
+class Options(nn.Module):
+    """Keyword arguments, one of them no tensor, and a dataclass as the result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = nn.Linear(4, 3)
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, scale: float = 1.0, twice: bool = False
+    ) -> Result:
+        y = self.model(x) * scale
+        if mask is not None:
+            y = y * mask
+        return Result(y * 2 if twice else y, (x + 1, y))
+
+
+@pytest.mark.parametrize(
+    ("examples", "inputs"),
+    [
+        ({"x": torch.ones(2, 4), "mask": torch.tensor([[1], [0]]), "twice": True}, ["x", "mask"]),
+        ((torch.ones(2, 4), {"scale": 0.5}), ["x"]),
+        ((torch.ones(2, 4), {"mask": torch.ones(2, 3), "scale": 2.0}), ["x", "mask"]),
+    ],
+)
+def test_keywords_and_dataclasses(examples: Any, inputs: list[str], tmp_path: Path) -> None:
+    module = Options()
+    model = convert_module(module, examples, name="options")
+    assert [n for n, _ in model.inputs] == inputs
+    assert [n for n, _ in model.outputs] == ["logits", "states.0", "states.1"]
+    assert set(model.layers.values()) == {"model"}
+    args = examples[:-1] if isinstance(examples, tuple) else ()
+    keywords = examples[-1] if isinstance(examples, tuple) else examples
+    build(model, "host", tmp_path / "m.mjb").close()
+    with mj.load(tmp_path / "m.mjb") as session, torch.no_grad():
+        got = session.run(dict(model.sample_inputs))
+        want = module(*args, **keywords)
+    np.testing.assert_allclose(got["logits"], want.logits.numpy(), atol=1e-6)
+    np.testing.assert_allclose(got["states.0"], want.states[0].numpy(), atol=1e-6)
+
+
 def test_what_a_model_says() -> None:
     module = nn.Sequential(nn.Linear(8, 17), nn.ReLU(), nn.Linear(17, 4)).train()
     model = convert_module(module, torch.ones(3, 8, dtype=torch.float64))
@@ -132,6 +182,8 @@ ONE = (torch.ones(2, 4),)
     [
         (nn.Linear(4, 3), None, ModelError, "needs example_inputs"),
         (nn.Linear(4, 3), (), ModelError, "at least one example input"),
+        (nn.Linear(4, 3), (torch.ones(2, 4),) * 2, ModelError, "1 positional arguments, but .* 2"),
+        (nn.Linear(4, 3), (torch.ones(2, 4), {"input": torch.ones(2)}), ModelError, "given twice"),
         (nn.Linear(4, 3), ("x",), ModelError, "example input 0 must be a tensor, but is str"),
         (nn.Linear(4, 3), (torch.tensor(1.0),), ModelError, "needs a batch axis"),
         (nn.Linear(4, 3), (torch.ones(1, 4).cfloat(),), UnsupportedError, "complex64"),
