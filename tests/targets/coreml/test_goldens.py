@@ -51,7 +51,8 @@ def test_signs_take_a_bit(tmp_path: Path) -> None:
         bits = {layer.stored_bits for layer in graph.layers}
         assert 1 in bits
         weights = [n for n in bundle.manifest.files if n.endswith("weight.bin")]
-        assert bundle.manifest.files[weights[0]].bytes < 125_000
+        # float32 takes 4 bytes a parameter; norms and position embeddings stay what they are
+        assert bundle.manifest.files[weights[0]].bytes < bundle.manifest.model.parameters * 4 / 8
 
 
 def test_the_same_bytes_again(tmp_path: Path) -> None:
