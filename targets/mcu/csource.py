@@ -39,6 +39,18 @@ _HEADER = """\
 #endif
 """
 
+# A value's bits as another type: by a copy, as C forbids to look through a pointer of that type
+_PUNNED = re.compile(r"\*\((float|u?int32_t) \*\)(?=\(&\()")
+_LITERAL = re.compile(r"\(&\((-?\d\.\d+e[+-]\d+f)\)\)")  # which has no address
+_READER = """\
+static inline {type} mj_bits_as_{type}(const void *bits) {{
+  {type} value;
+  memcpy(&value, bits, sizeof value);
+  return value;
+}}
+
+"""
+
 _DECLARATION = re.compile(r'#ifdef __cplusplus\nextern "C"\n#endif\nTVM_DLL ')
 _PROTOTYPE = re.compile(r"^int32_t (\w+)\(([^()]*)\)(;| \{)$", re.MULTILINE)
 _DEFINITION = re.compile(r"^(int32_t \w+\(([^()]*)\) \{\n)(.*?)(^\}$)", re.MULTILINE | re.DOTALL)
@@ -71,6 +83,8 @@ def kernels_to_c(kernels: Mapping[str, tirx.PrimFunc], target: Target) -> CSourc
             f"[emit c] a kernel computes on vectors ({vector.group()}), which C has no type for;"
             " build with --emit object"
         )
+    readers = "".join(_READER.format(type=t) for t in sorted(set(_PUNNED.findall(body))))
+    body = _LITERAL.sub(r"(&(float){\1})", _PUNNED.sub(r"mj_bits_as_\1", body))
     body = _PROTOTYPE.sub(_restrict, body)
     prototypes = [match.group(0) for match in _PROTOTYPE.finditer(body) if match.group(3) == ";"]
     definitions = body
@@ -78,7 +92,7 @@ def kernels_to_c(kernels: Mapping[str, tirx.PrimFunc], target: Target) -> CSourc
         definitions = definitions.replace(prototype + "\n", "", 1)
     definitions = _DEFINITION.sub(_name_unused, definitions)
     header = _HEADER.format(prototypes="\n".join(prototypes))
-    return CSource(header, _PREAMBLE + definitions.strip() + "\n", workspace)
+    return CSource(header, _PREAMBLE + readers + definitions.strip() + "\n", workspace)
 
 
 def _restrict(match: re.Match[str]) -> str:
