@@ -47,8 +47,9 @@ bench: $(VENV)/.bench
 clean:
 	rm -rf $(VENV) build dist
 
-$(VENV)/.bench: $(READY)
+$(VENV)/.bench: $(READY) benchmarks/requirements-no-deps.txt
 	$(PIP) --editable '.[convert,bench]' '$(TORCH_SPEC)'
+	$(PIP) --no-deps -r benchmarks/requirements-no-deps.txt
 	@touch $@
 
 $(READY): pyproject.toml Makefile
