@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import tvm
@@ -25,6 +26,9 @@ from millijoule.targets.passes.meta import KernelMeta, call_kernel
 from millijoule.targets.passes.rewrite_main import rewrite_main
 from millijoule.targets.target import Isa
 
+# Images of up to so many channels are read as they come: transposing them costs more than it saves
+MOST_PLANES = 4
+
 
 @dataclass(frozen=True)
 class _Convolution:
@@ -33,6 +37,7 @@ class _Convolution:
     x: relax.Expr
     filters: np.ndarray  # [O, I/groups, KH, KW]
     shape: ConvShape
+    planar: bool  # x is [B, C, H, W]
 
 
 def lower_conv(isa: Isa, layers: Mapping[str, str]) -> tvm.transform.Pass:
@@ -62,21 +67,31 @@ def _match(var: relax.Var, call: relax.Expr, bound: Bound) -> _Convolution | Non
         [int(v) for v in values] for values in (attrs.strides, attrs.padding, attrs.dilation)
     )
     shape = conv_shape(tensor_type(x).shape, w.shape, strides, padding, dilation, int(attrs.groups))
-    return _Convolution(x, w, shape)
+    small = shape.groups == 1 and shape.channels <= MOST_PLANES and not shape.pointwise
+    planes = _planes(x, bound) if small else None
+    return _Convolution(x if planes is None else planes, w, shape, planes is not None)
+
+
+def _planes(x: relax.Expr, bound: Bound) -> relax.Expr | None:
+    """The [B, C, H, W] that ``x`` is the transpose of, if it is one."""
+    call = bound.get(x)
+    if op_name(call) != "relax.permute_dims" or call.attrs.axes is None:
+        return None
+    return call.args[0] if [int(a) for a in call.attrs.axes] == [0, 2, 3, 1] else None
 
 
 def _emit(
     mutator: PyExprMutator, chain: Chain[_Convolution], ty: relax.TensorType, isa: Isa
 ) -> relax.Expr:
-    filters, shape = chain.root.filters, chain.root.shape
-    fine = takes(shape, isa)
+    filters, shape, planar = chain.root.filters, chain.root.shape, chain.root.planar
+    fine = takes(shape, isa) and not planar
     packed = (
         pack_depthwise(filters) if fine else pack_filters(filters, shape, choose_tile(shape, isa))
     )
     x = mutator.visit_expr(chain.root.x)
     operands = [mutator.visit_expr(o) for o in chain.operands]
     result = tensor_type(chain.last)
-    form = (depthwise_f32 if fine else conv2d_f32)(
+    form = (depthwise_f32 if fine else partial(conv2d_f32, planar=planar))(
         shape,
         tensor_type(x),
         TensorType(packed.shape, str(packed.dtype)),

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tvm.script.ir_builder.tirx as T
@@ -42,6 +43,8 @@ __all__ = ["choose_tile", "conv2d_f32", "pack_filters"]
 
 # Bytes of x, weights and results that a chunk of rows may touch: half of a second-level cache
 CHUNK_BYTES = 256 << 10
+MOST_ROW_TILES = 4
+MOST_BLOCK_BYTES, MOST_TILES = 640 << 10, 32
 
 
 def conv2d_f32(
@@ -52,15 +55,22 @@ def conv2d_f32(
     result: TensorType,
     steps: Sequence[Step],
     isa: Isa,
+    *,
+    planar: bool = False,
 ) -> KernelForm:
-    """Kernel over (x [B, H, W, C], packed weights, epilogue operands…) → y [B, OH, OW, O]."""
+    """Kernel over (x [B, H, W, C], packed weights, epilogue operands…) → y [B, OH, OW, O].
+
+    ``planar``: x is [B, C, H, W], as images come; for few channels of one group.
+    """
     tile = choose_tile(shape, isa)
     name = f"conv2d_f32_{tile.pixels}x{tile.channels}_{isa.name}"
     with tir.kernel(name, [x_type, packed, *extra], [result]) as k:
         operands = k.buffers[2 : 2 + len(extra)]
         writer = PixelWriter(k.buffers[2 + len(extra)], operands, steps, shape.outputs)
         for part, first in _parts(shape, tile):
-            _Direct(part, first, tile, Flat(k.buffers[0]), k.buffers[1], writer, isa).build()
+            _Direct(
+                part, first, tile, Flat(k.buffers[0]), k.buffers[1], writer, isa, planar
+            ).build()
     return KernelForm(k.func)
 
 
@@ -77,6 +87,49 @@ def _parts(shape: ConvShape, tile: ConvTile) -> list[tuple[ConvShape, int]]:
     return parts + ([(shape.as_rows(rest, rest), shape.pixels - rest)] if rest else [])
 
 
+def _rows_of_tile(shape: ConvShape, tile: ConvTile) -> int:
+    """How many rows of a small image go into one tile; each tile is code of its own."""
+    rows = tile.pixels // shape.columns.out
+    few = rows > 1 and -(-shape.rows.out // rows) <= MOST_ROW_TILES
+    # at 1×1 the pixels of a few rows are few, and far apart they fall into the same lines of cache
+    many = shape.rows.taps * shape.columns.taps > 1
+    return min(rows, shape.rows.out) if few and many else 1
+
+
+def _elements_ahead(shape: ConvShape, tile: ConvTile, width: int, isa: Isa) -> int:
+    """How many weights of the next block to ask for per input channel, so that all are asked for.
+
+    Large layers read each weight from main memory once; while the tiles of one block are computed,
+    the next one's weights arrive. 0 where that does not pay: blocks in the cache anyway, blocks too
+    large for two of them, many tiles to a block, and instruction sets where we have not measured.
+    """
+    block = shape.depth * width * 4
+    total = -(-shape.group_outputs // width) * block
+    stacked = _rows_of_tile(shape, tile)
+    across = sum(run.count for run in cut(shape.columns, tile.pixels))
+    tiles = shape.batch * -(-shape.rows.out // stacked) * across
+    small = total <= CHUNK_BYTES or block > MOST_BLOCK_BYTES
+    return (
+        0
+        if small or tiles > MOST_TILES or isa.name not in ("avx512", "avx2")
+        else -(-width // tiles)
+    )
+
+
+@dataclass(frozen=True)
+class _Block:
+    """``width`` output channels of one group, in tile ``number`` of all that need them."""
+
+    group: Any
+    block: Any
+    width: int
+    number: Any = 0
+
+    def at(self, number: Any) -> _Block:
+        """The same channels in another tile."""
+        return replace(self, number=number)
+
+
 class _Direct:
     """Writes the loops: blocks of channels and chunks of rows, rows, tiles, taps, channels."""
 
@@ -89,11 +142,14 @@ class _Direct:
         w: Any,
         writer: PixelWriter,
         isa: Isa,
+        planar: bool,
     ) -> None:
+        self.planar = planar
         self.shape, self.first, self.tile, self.isa = shape, first, tile, isa
         self.x, self.w, self.writer = x, w, writer
         self.width = packed_width(shape, tile)
         self.blocks = -(-shape.group_outputs // self.width)
+        self.ahead = 0 if planar else _elements_ahead(shape, tile, self.width, isa)
 
     def build(self) -> None:
         """All loops; full blocks of channels first, then the last, narrower one of every group."""
@@ -110,6 +166,8 @@ class _Direct:
         rows = shape.batch * shape.rows.out
         bytes_of_row = 4 * (shape.columns.size * shape.channels + shape.columns.out * shape.outputs)
         size = min(rows, max(1, CHUNK_BYTES // bytes_of_row))
+        stacked = 1 if self.planar else _rows_of_tile(shape, self.tile)
+        size = shape.rows.out if stacked > 1 else size
         chunks, blocks = -(-rows // size), shape.groups * count
         parallel = parallel_chunks(blocks * chunks, shape.multiply_adds) > 1
         with (T.parallel if parallel else T.serial)(0, blocks * chunks) as job:
@@ -118,69 +176,131 @@ class _Direct:
                 which, chunk = job // chunks, job % chunks
             else:
                 which, chunk = job % blocks, job // blocks
-            group, block = which // count, which % count + first
+            where = _Block(which // count, which % count + first, width)
+            if stacked > 1:
+                steps = range(0, shape.rows.out, stacked)
+                for number, i in enumerate(steps):
+                    rows_here = range(i, min(i + stacked, shape.rows.out))
+                    self._rows(chunk, rows_here, where.at(chunk * len(steps) + number))
+                return
             with T.serial(0, T.min(size, rows - chunk * size)) as r:
                 row = chunk * size + r
-                self._row(row // shape.rows.out, row % shape.rows.out, group, block, width)
+                self._row(row // shape.rows.out, row % shape.rows.out, where)
 
-    def _row(self, b: Any, i: Any, group: Any, block: Any, width: int) -> None:
+    def _row(self, b: Any, i: Any, where: _Block) -> None:
         """Row ``i`` of the results of image ``b``, for one block of channels."""
-        for run in cut(self.shape.columns, self.tile.pixels):
+        runs, done = cut(self.shape.columns, self.tile.pixels), 0
+        tiles = sum(run.count for run in runs)
+        for run in runs:
             with T.serial(0, run.count) as t:
-                self._tile(b, i, run, run.start + t * run.size, group, block, width)
+                number = (b * self.shape.rows.out + i) * tiles + done + t
+                self._tile(b, i, run, run.start + t * run.size, where.at(number))
+            done += run.count
 
-    def _tile(
-        self, b: Any, i: Any, run: Run, start: Any, group: Any, block: Any, width: int
-    ) -> None:
-        """Results ``start`` to ``start + run.size`` of row ``i``."""
-        shape = self.shape
-        columns, channels = shape.columns, shape.group_channels
-        filters = group * self.blocks + block
-        acc = simd.Accumulators(run.size, width, self.isa.lanes)
-        acc.fill(lambda _, vec: simd.zeros(vec[1]))
+    def _tile(self, b: Any, i: Any, run: Run, start: Any, where: _Block) -> None:
+        """Results ``start`` to ``start + run.size`` of row ``i``, as any row may be."""
+        shape, columns = self.shape, self.shape.columns
+        acc = self._accumulators(run.size, where)
         taps = taps_of(columns, range(run.start, run.start + run.size))
-        everything = list(range(run.size))
-        merge = (
-            columns.dilation == 1
-            and shape.groups == 1
-            and taps == [(tap, everything) for tap in range(columns.taps)]
-        )
-        runs = (
-            [(0, everything, columns.taps * channels)]
-            if merge
-            else [(tap, valid, channels) for tap, valid in taps]
-        )
+        length = shape.group_channels
+        if self._contiguous(taps, run.size):
+            taps, length = taps[:1], columns.taps * length
+        step = columns.stride * (1 if self.planar else shape.channels)
         low, high = tap_bounds(shape.rows, i)
         with T.serial(low, high) as h:
-            source = (b * shape.rows.size + shape.rows.source(i, h)) * columns.size + self.first
-            for tap, valid, length in runs:
-                first = (source + columns.source(start, tap)) * shape.channels + group * channels
-                k = (h * columns.taps + tap) * channels
-                self._multiply(acc, filters, k, first, valid, length)
-        pixel = (b * shape.rows.out + i) * columns.out + start + self.first
-        channel = group * shape.group_outputs + block * self.width
-        for p in everything:
-            for vec in acc.vectors:
-                self.writer.write(pixel + p, channel + vec[0], vec[1], acc.get(p, vec))
+            for tap, valid in taps:
+                row, column = shape.rows.source(i, h), columns.source(start, tap)
+                offsets = [(p, p * step) for p in valid]
+                if self.planar:
+                    for c in range(shape.channels):
+                        plane = (b * shape.channels + c) * shape.rows.size
+                        source = (plane + row) * columns.size + column
+                        self._multiply(acc, where, h, tap, source, offsets, 1, c)
+                    continue
+                source = self._source(b, row, column, where)
+                self._multiply(acc, where, h, tap, source, offsets, length)
+        self._write(acc, (b * shape.rows.out + i) * columns.out + start, where)
+
+    def _rows(self, b: Any, rows: range, where: _Block) -> None:
+        """A few whole ``rows`` of a small image in one tile; what they read is known here."""
+        shape, columns = self.shape, self.shape.columns
+        acc = self._accumulators(len(rows) * columns.out, where)
+        for h in range(shape.rows.taps):
+            inside = [r for r, i in enumerate(rows) if shape.rows.valid(i, h)]
+            for tap, valid in taps_of(columns, range(columns.out)) if inside else []:
+                source = self._source(
+                    b, shape.rows.source(rows[0], h), columns.source(0, tap), where
+                )
+                offsets = [
+                    (
+                        r * columns.out + p,
+                        (r * shape.rows.stride * columns.size + p * columns.stride)
+                        * shape.channels,
+                    )
+                    for r in inside
+                    for p in valid
+                ]
+                self._multiply(acc, where, h, tap, source, offsets, shape.group_channels)
+        self._write(acc, (b * shape.rows.out + rows[0]) * columns.out, where)
+
+    def _accumulators(self, pixels: int, where: _Block) -> simd.Accumulators:
+        acc = simd.Accumulators(pixels, where.width, self.isa.lanes)
+        acc.fill(lambda _, vec: simd.zeros(vec[1]))
+        return acc
+
+    def _contiguous(self, taps: list[tuple[int, list[int]]], size: int) -> bool:
+        """Whether a row of the filter is one run of x for all ``size`` results of a tile."""
+        columns = self.shape.columns
+        everything = list(range(size))
+        inside = taps == [(tap, everything) for tap in range(columns.taps)]
+        return inside and columns.dilation == 1 and self.shape.groups == 1 and not self.planar
+
+    def _source(self, b: Any, row: Any, column: Any, where: _Block) -> Any:
+        """Where the channels of a pixel of x lie that belong to the block's group."""
+        shape = self.shape
+        pixel = (b * shape.rows.size + row) * shape.columns.size + column + self.first
+        return pixel * shape.channels + where.group * shape.group_channels
 
     def _multiply(
         self,
         acc: simd.Accumulators,
-        filters: Any,
-        k: Any,
-        first: Any,
-        valid: Sequence[int],
+        where: _Block,
+        h: Any,
+        tap: int,
+        source: Any,
+        offsets: Sequence[tuple[int, int]],
         length: int,
+        channel: int = 0,
     ) -> None:
-        """Multiply-adds of ``length`` neighbouring inputs of the tile's ``valid`` pixels."""
-        step = self.shape.columns.stride * self.shape.channels
+        """Multiply-adds of ``length`` neighbouring inputs from ``source`` + offset, per result.
+
+        ``channel``: which input channel comes first.
+        """
+        k = (h * self.shape.columns.taps + tap) * self.shape.group_channels + channel
+        filters = where.group * self.blocks + where.block
 
         def chain(c: Any, depth: int) -> None:
+            if self.ahead:
+                done = where.number * self.shape.depth + k + c
+                self._prefetch((filters + 1) * self.shape.depth * self.width + done * self.ahead)
             # pixel by pixel, so that only one value of x is in a register at a time
-            for d, p, vec in itertools.product(range(depth), valid, acc.vectors):
+            for d, (p, offset), vec in itertools.product(range(depth), offsets, acc.vectors):
                 weight = simd.load(self.w, [filters, k + c + d], vec[0], vec[1])
-                values = self.x.load(first + p * step + c, depth)
+                values = self.x.load(source + offset + c, depth)
                 value = simd.splat(simd.lane(values, d, depth), vec[1])
                 acc.set(p, vec, simd.fma(value, weight, acc.get(p, vec), vec[1], self.isa))
 
         simd.for_blocks(length, self.tile.depth, chain)
+
+    def _prefetch(self, element: Any) -> None:
+        """Ask for the weights at ``element`` of all blocks; behind the last it does no harm."""
+        where = T.address_of(self.w[0, 0, element])
+        read, keep, data = (T.int32(v) for v in (0, 3, 1))
+        T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch.p0", where, read, keep, data))
+
+    def _write(self, acc: simd.Accumulators, pixel: Any, where: _Block) -> None:
+        channel = where.group * self.shape.group_outputs + where.block * self.width
+        for p in range(acc.rows):
+            for vec in acc.vectors:
+                value = acc.get(p, vec)
+                self.writer.write(pixel + self.first + p, channel + vec[0], vec[1], value)

@@ -29,6 +29,8 @@ CASES = [
     Case((6, 30), 17, 65),
     Case((4, 45), 5, 33, batch=2),
     Case((7, 7), 63, 64),
+    Case((6, 5), 17, 33, batch=2, stride=(1, 2)),  # several rows in a tile
+    Case((5, 7), 64, 160),  # asks for weights ahead
     Case((11, 13), 3, 64, kernel=(7, 7), stride=(2, 2), padding=(3, 3, 3, 3)),
     Case((8, 10), 6, 20, kernel=(1, 5), padding=(0, 2, 0, 2)),
     Case((8, 10), 6, 20, kernel=(5, 1), padding=(2, 0, 2, 0)),
@@ -49,14 +51,19 @@ CASES = [
 
 
 def convolve(
-    case: Case, isa: Isa, steps: Sequence[Step] = (), operands: Sequence[np.ndarray] = ()
+    case: Case,
+    isa: Isa,
+    steps: Sequence[Step] = (),
+    operands: Sequence[np.ndarray] = (),
+    planar: bool = False,
 ) -> np.ndarray:
     shape = case.shape
+    x = np.ascontiguousarray(case.x.transpose(0, 3, 1, 2)) if planar else case.x
     packed = pack_filters(case.filters, shape, choose_tile(shape, isa))
     result = TensorType((case.batch, shape.rows.out, shape.columns.out, case.outputs), "float32")
-    x_type, packed_type, *extra = types_of([case.x, packed, *operands])
-    kernel = conv2d_f32(shape, x_type, packed_type, extra, result, steps, isa)
-    return call(kernel, [case.x, packed, *operands], [result], isa)[0]
+    x_type, packed_type, *extra = types_of([x, packed, *operands])
+    kernel = conv2d_f32(shape, x_type, packed_type, extra, result, steps, isa, planar=planar)
+    return call(kernel, [x, packed, *operands], [result], isa)[0]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +96,15 @@ def test_epilogue(isa: Isa) -> None:
     np.testing.assert_allclose(got, expected, atol=3e-5)
 
 
-@pytest.mark.parametrize("case", [CASES[2], CASES[4], CASES[16], CASES[18]], ids=str)
+@pytest.mark.parametrize("isa", ISAS, ids=lambda isa: f"{isa.name}-{isa.registers}")
+@pytest.mark.parametrize("number", [1, 8, 14])
+def test_images_as_they_come_give_the_same_bits(number: int, isa: Isa) -> None:
+    np.testing.assert_array_equal(
+        convolve(CASES[number], isa, planar=True), convolve(CASES[number], isa)
+    )
+
+
+@pytest.mark.parametrize("case", [CASES[2], CASES[4], CASES[6], CASES[18], CASES[20]], ids=str)
 def test_bits_do_not_depend_on_jobs(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """One thread and many, chunks of one row and of all: each result is the same chain."""
     import millijoule.targets.kernels.conv.direct as direct
