@@ -1,4 +1,4 @@
-"""Channels-last pooling → kernels."""
+"""Channels-last pooling, and means over whole images → kernels."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from millijoule.targets.passes.meta import KernelMeta, call_kernel
 from millijoule.targets.passes.rewrite_main import rewrite_main
 from millijoule.targets.target import Isa
 
+# A window is code of its own for every column
+MOST_COLUMNS = 64
 _POOLS = {"relax.nn.max_pool2d": "max", "relax.nn.avg_pool2d": "mean"}
 
 
@@ -33,12 +35,12 @@ class _Pools(PyExprMutator):
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = self.visit_expr_post_order(call)
-        if op_name(call) not in _POOLS or str(call.attrs.layout) != "NHWC":
+        if op_name(call) not in (*_POOLS, "relax.mean"):
             return call
         x, result = tensor_type(call.args[0]), tensor_type(call)
-        if x.dtype != "float32" or str(call.attrs.out_layout) != "NHWC":
+        pooling = _of_image(x, call.attrs) if op_name(call) == "relax.mean" else _windowed(call)
+        if pooling is None or x.dtype != "float32":
             return call
-        pooling = _pooling(_POOLS[op_name(call)], x, result, call.attrs)
         taps = pooling.shape.rows.taps * pooling.shape.columns.taps
         meta = KernelMeta(
             op=f"{pooling.op}_pool2d",
@@ -51,8 +53,22 @@ class _Pools(PyExprMutator):
         return call_kernel(self.builder_, form, [call.args[0]], [call.ty], meta)
 
 
-def _pooling(op: str, x: TensorType, result: TensorType, attrs: Any) -> Pooling:
-    """The pooling of ``attrs``; a window of ceil mode reaches beyond the padding."""
+def _of_image(x: TensorType, attrs: Any) -> Pooling | None:
+    """The mean over rows and columns of [B, H, W, C] as one window, if ``attrs`` ask for that."""
+    axes = [] if attrs.axis is None else sorted(int(a) % len(x.shape) for a in attrs.axis)
+    if len(x.shape) != 4 or axes != [1, 2] or x.shape[2] > MOST_COLUMNS:
+        return None
+    batch, height, width, channels = x.shape
+    window = Axis(height, height), Axis(width, width)
+    return Pooling(ConvShape(batch, *window, channels, channels, channels), "mean")
+
+
+def _windowed(call: relax.Call) -> Pooling | None:
+    """The pooling of a call; a window of ceil mode reaches beyond the padding."""
+    attrs = call.attrs
+    if str(attrs.layout) != "NHWC" or str(attrs.out_layout) != "NHWC":
+        return None
+    op, x, result = _POOLS[op_name(call)], tensor_type(call.args[0]), tensor_type(call)
     strides, padding, dilation, taps = (
         [int(v) for v in values]
         for values in (attrs.strides, attrs.padding, attrs.dilation, attrs.pool_size)
