@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Instructions per multiply-add of the packed GEMM on emulated ARM Linux cores, against the floor.
+"""Instructions per multiply-add of dense layers on emulated ARM Linux cores, against the floor.
 
     python benchmarks/arm_instructions.py [--core cortex-a72] [--check] [--json FILE]
 
@@ -33,12 +33,19 @@ CORES = ("cortex-a53", "cortex-a72", "cortex-a76", "cortex-a78ae", "armv7")
 LANES = 4
 FLOOR = 1 / LANES
 GOAL = 1.5
+#: Depthwise: each of the 9 products per result is an fmla, but loads are as many as 4 in 9 more.
+GOAL_DEPTHWISE = 2.0
 
 #: Name -> layer and the shape of its input.
 CASES: Mapping[str, tuple[nn.Module, tuple[int, ...]]] = {
     "linear 128×192×192": (nn.Linear(192, 192), (1, 128, 192)),
     "linear 128×256×1024": (nn.Linear(256, 1024), (1, 128, 256)),
     "conv1d 3, 256→256, 128 steps": (nn.Conv1d(256, 256, 3, padding=1), (1, 256, 128)),
+    "conv2d 3×3, 64→64, 28×28": (nn.Conv2d(64, 64, 3, padding=1), (1, 64, 28, 28)),
+    "depthwise 3×3, 128, 28×28": (
+        nn.Conv2d(128, 128, 3, padding=1, groups=128),
+        (1, 128, 28, 28),
+    ),
 }
 
 
@@ -58,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Count every case and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--core", choices=CORES, default="cortex-a72")
-    parser.add_argument("--check", action="store_true", help=f"exit 1 beyond {GOAL} × the floor")
+    parser.add_argument("--check", action="store_true", help="exit 1 beyond the goals")
     parser.add_argument("--json", metavar="FILE", type=Path)
     options = parser.parse_args(arguments)
     warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")  # torch.export
@@ -75,13 +82,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     "instructions": instructions,
                     "instructions_per_multiply_add": per,
                     "times_floor": per / FLOOR,
+                    "goal": GOAL_DEPTHWISE if name.startswith("depthwise") else GOAL,
                 }
             )
     _show(rows, options.core)
     if options.json:
         document = {"core": options.core, "floor": FLOOR, "goal": GOAL, "layers": rows}
         options.json.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-    return int(options.check and any(row["times_floor"] > GOAL for row in rows))
+    return int(options.check and any(row["times_floor"] > row["goal"] for row in rows))
 
 
 def _show(rows: Sequence[Mapping[str, float | str]], core: str) -> None:

@@ -35,6 +35,9 @@ class _Graph:
     def __init__(self, main: relax.Function) -> None:
         self.bound = {b.var: b.value for block in main.body.blocks for b in block.bindings}
         self.uses: Counter[relax.Var] = count_uses(main)
+        items = [v for v in self.bound.values() if isinstance(v, relax.TupleGetItem)]
+        # tuples of which more than the first field is read: norms whose statistics are wanted
+        self.statistics = {item.tuple_value for item in items if item.index != 0}
 
     def value(self, expr: relax.Expr) -> relax.Expr:
         """What a variable is bound to; other expressions as they are."""
@@ -94,7 +97,9 @@ class _Graph:
         if not isinstance(item, relax.TupleGetItem) or item.index != 0:
             return None
         norm = self.value(item.tuple_value)
-        if self.scale_shift(norm) is None or self.behind(norm) is not None:
+        if item.tuple_value in self.statistics or self.scale_shift(norm) is None:
+            return None
+        if self.behind(norm) is not None:
             return None
         return norm
 
@@ -104,7 +109,11 @@ class _Folding(PyExprMutator):
     def __init__(self, mod: tvm.IRModule, main: relax.Function) -> None:
         super().__init__(mod)
         self._graph = graph = _Graph(main)
-        self._norms = {v: b for v, b in graph.bound.items() if graph.scale_shift(b) is not None}
+        self._norms = {
+            v: b
+            for v, b in graph.bound.items()
+            if graph.scale_shift(b) is not None and v not in graph.statistics
+        }
         self._gone: set[relax.Var] = set()  # convolutions and biases that batch norms take over
         for norm in self._norms.values():
             found = graph.behind(norm)
@@ -135,11 +144,13 @@ class _Folding(PyExprMutator):
             x = self.visit_expr(norm.args[0])
             factor = relax.const(_per_channel(scale, len(x.ty.shape)))
             return self._add(self.builder_.emit(relax.op.multiply(x, factor), "norm"), shift)
-        conv, _, bias = found
+        conv, added, bias = found
+        name = added.name if added is not None else "shift"  # it may be what a layer is called
         call = self._graph.value(conv)
         w = self._graph.filters(call).astype(np.float64)  # type: ignore[union-attr]
         rows = (slice(None), *[None] * (w.ndim - 1))
-        return self._add(self._convolve(conv, call.args[0], w * scale[rows]), bias * scale + shift)
+        folded = self._convolve(conv, call.args[0], w * scale[rows])
+        return self._add(folded, bias * scale + shift, name)
 
     def _convolve(self, var: relax.Var, x: relax.Expr, w: np.ndarray) -> relax.Var:
         """The convolution bound to ``var`` with other filters, under the name of its layer."""
@@ -159,9 +170,9 @@ class _Folding(PyExprMutator):
         )
         return self.builder_.emit(conv, var.name)
 
-    def _add(self, x: relax.Var, shift: np.ndarray) -> relax.Var:
+    def _add(self, x: relax.Var, shift: np.ndarray, name: str = "shift") -> relax.Var:
         value = _per_channel(shift, len(x.ty.shape))
-        return self.builder_.emit(relax.op.add(x, relax.const(value)), "shift")
+        return self.builder_.emit(relax.op.add(x, relax.const(value)), name)
 
 
 def _per_channel(values: np.ndarray, rank: int) -> np.ndarray:
