@@ -75,7 +75,7 @@ def _match(var: relax.Var, call: relax.Expr, bound: Bound) -> _Convolution | Non
 def _planes(x: relax.Expr, bound: Bound) -> relax.Expr | None:
     """The [B, C, H, W] that ``x`` is the transpose of, if it is one."""
     call = bound.get(x)
-    if op_name(call) != "relax.permute_dims" or call.attrs.axes is None:
+    if call is None or op_name(call) != "relax.permute_dims" or call.attrs.axes is None:
         return None
     return call.args[0] if [int(a) for a in call.attrs.axes] == [0, 2, 3, 1] else None
 

@@ -19,6 +19,7 @@ from millijoule.targets.passes.legalise import legalise
 from millijoule.targets.passes.ordering import lower_ordering
 from millijoule.targets.passes.pool import lower_pool
 from millijoule.targets.passes.reshape import merge_reshapes
+from millijoule.targets.passes.resize import lower_resize
 from millijoule.targets.passes.scatter import lower_scatter
 from millijoule.targets.passes.vocabulary import lower_vocabulary
 from millijoule.targets.target import Isa, Target
@@ -69,4 +70,10 @@ def lower_for_cpu(
 
 def _kernels(isa: Isa, layers: Mapping[str, str]) -> list[tvm.transform.Pass]:
     """Passes that replace ordinary operators by kernels."""
-    return [lower_conv(isa, layers), lower_pool(isa), lower_binary(isa), lower_dense(isa, layers)]
+    return [
+        lower_conv(isa, layers),
+        lower_pool(isa),
+        lower_resize(isa),
+        lower_binary(isa),
+        lower_dense(isa, layers),
+    ]

@@ -51,6 +51,15 @@ CASES = {
         ),
         ["max_pool2d", "mean_pool2d", "mean_pool2d"],
     ),
+    "resized": (
+        nn.Sequential(
+            nn.Upsample(scale_factor=2),
+            nn.Upsample(scale_factor=1.5, mode="bilinear"),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        ),
+        ["resize2d", "resize2d", "mean_pool2d"],
+    ),
     "residual": (Residual(), ["conv2d", "conv2d", "mean_pool2d", "conv2d", "mean_pool2d"]),
     "pointwise": (
         nn.Sequential(nn.Conv2d(3, 16, 1), nn.GELU(), nn.AvgPool2d(3), nn.Flatten(2)),
