@@ -1,0 +1,1 @@
+"""What kind of Debian package is it? A binary BERT that reads one-line descriptions."""

@@ -1,0 +1,1 @@
+"""Handwritten digits read by a binary vision transformer."""
