@@ -51,12 +51,14 @@ def _arithmetic(op: RelaxOp) -> Convert:
     return convert
 
 
-def _scaled(op: RelaxOp) -> Convert:
-    """``op(a, alpha · b)``."""
+def _scaled(op: RelaxOp, reverse: bool = False) -> Convert:
+    """``op(a, alpha · b)``, or ``op(b, alpha · a)``."""
 
     def convert(node: fx.Node, context: Context) -> relax.Var:
         dtype = dtype_of(node)
         a, b = _pair(node, context, dtype)
+        if reverse:
+            a, b = b, a
         alpha = argument(node, 2, "alpha", 1)
         if alpha != 1:
             b = context.emit(_op.multiply(b, relax.const(alpha, dtype)))
@@ -143,15 +145,6 @@ def _power(node: fx.Node, context: Context) -> relax.Var:
     return context.emit(_op.power(*_pair(node, context, dtype)))
 
 
-def _rsub(node: fx.Node, context: Context) -> relax.Var:
-    dtype = dtype_of(node)
-    a, b = _pair(node, context, dtype)
-    alpha = argument(node, 2, "alpha", 1)
-    if alpha != 1:
-        a = context.emit(_op.multiply(a, relax.const(alpha, dtype)))
-    return context.emit(_op.subtract(b, a))
-
-
 _BOTH = ("Tensor", "Scalar")
 
 
@@ -160,7 +153,7 @@ def _table() -> dict[str, Convert]:
     for name, convert in {
         "add": _scaled(_op.add),
         "sub": _scaled(_op.subtract),
-        "rsub": _rsub,
+        "rsub": _scaled(_op.subtract, reverse=True),
         "mul": _arithmetic(_op.multiply),
         "div": _division(None),
         "remainder": _remainder("floor"),
