@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mjbench.peers import read_input
+from mjbench.peers import best_seconds, read_input
 
 if TYPE_CHECKING:
     from mjbench.subjects import Subject
 
 PACKAGES = ("torch",)
 SETUP = "torch.inference_mode; memory format contiguous or channels_last, whichever was faster"
-_TRIES = 3
 
 
 def prepare(subject: Subject, folder: Path) -> None:
@@ -52,12 +50,7 @@ class Eager:
     def _seconds(self, module: Any, x: Any, layout: Any) -> float:
         module.to(memory_format=layout)
         self._x = x.to(memory_format=layout)
-        times = []
-        for _ in range(_TRIES):
-            start = time.perf_counter()
-            self.run()
-            times.append(time.perf_counter() - start)
-        return min(times)
+        return best_seconds(self.run)
 
     def run(self) -> None:
         """One forward pass."""

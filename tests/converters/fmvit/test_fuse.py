@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from fixtures.fmvit import randomise_norm
 from millijoule.converters.fmvit import fuse
 from millijoule.converters.fmvit.layers import Attention, ConvNorm, MultiGroupConv
 
@@ -14,14 +15,8 @@ EXACT = 1e-12  # sums of a few hundred products of order 1, in float64
 
 
 def _norm(channels: int, seed: int = 0) -> nn.BatchNorm2d:
-    rng = torch.Generator().manual_seed(seed)
     norm = nn.BatchNorm2d(channels).double().eval()
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    norm.running_mean.normal_(0, 1, generator=rng)
-    norm.running_var.uniform_(0.2, 3, generator=rng)
-    norm.weight.data.normal_(0, 1, generator=rng)
-    norm.bias.data.normal_(0, 1, generator=rng)
+    randomise_norm(norm, torch.Generator().manual_seed(seed))
     return norm
 
 
