@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from millijoule.executors import aligned_empty
 from millijoule.targets import build
 from mjbench import models, subjects
 from mjbench.checks import require_close
-from mjbench.measure import Contender, interleave, ratio, timed
+from mjbench.measure import Contender, Ratio, interleave, ratio, timed
 from mjbench.peers import int8
 from mjbench.peers.process import run_action
 from mjbench.result import CaseResult, Goal, Settings
@@ -45,7 +46,7 @@ BASE: dict[str, Any] = {
 LAYERS = ((768, 768), (768, 3072))  # inputs, outputs
 SIGNS, REAL, FLOAT = "ours, signs", "ours, real × signs", "ours, float32"
 ORT, DYNAMIC, STATIC, TORCH = "ONNX Runtime", "ONNX Runtime int8", "OpenVINO int8", "torch eager"
-NET = "ours, BiBERT"
+BERT, NET = "BERT-base: ", "ours, BiBERT"
 LARGEST_FILE = 15.6 * 2**20
 OVER_FLOAT, OVER_INT8 = 8.0, 1.5
 
@@ -62,30 +63,42 @@ class _Binary(nn.Module):
         return binary_linear(x, self.w, self.alpha, self.bias, activations=self.activations)
 
 
+@dataclass(frozen=True)
+class _Network:
+    """Contenders of the whole network, our session of it, and the size of its file in bytes."""
+
+    runs: dict[str, Callable[[], object]]
+    session: Session
+    size: int
+
+
 def run_binary(settings: Settings) -> CaseResult:
-    """Time layers, then the network."""
+    """Time layers, and the network unless ``--models`` or ``--quick`` leaves BERT-base out."""
     torch.manual_seed(11)
     folder = settings.cache / "binary"
     folder.mkdir(parents=True, exist_ok=True)
     runs: dict[str, Callable[[], object]] = {}
+    groups = [(f"{TOKENS}×{inputs}×{outputs}: ", SIGNS) for inputs, outputs in LAYERS]
     for inputs, outputs in LAYERS:
         runs |= _layer(inputs, outputs, folder, settings.work)
-    network, size, session = _network(folder, settings.work)
-    runs |= network
+    network = _network(folder, settings.work) if "bert-base" in settings.models else None
+    if network is not None:
+        runs |= network.runs
+        groups.append((BERT, NET))
     contenders = [_contender(name, run) for name, run in runs.items()]
     timings = interleave(
         contenders, settings.rounds, lambda n: settings.progress(n, settings.rounds)
     )
-    ratios, goals = [], [Goal("bytes of the BiBERT file", size, LARGEST_FILE, at_most=True)]
-    for group, first in _groups():
-        found = {n: t for n, t in timings.items() if n.startswith(group) and not n.endswith(first)}
-        ratios += [ratio(t, timings[f"{group}{first}"]) for t in found.values()]
-    by_name = {r.slower: r.value for r in ratios if r.faster == f"BERT-base: {NET}"}
-    best = min(by_name[f"BERT-base: {n}"] for n in (DYNAMIC, STATIC))
-    goals.append(Goal("ONNX Runtime float32 / BiBERT", by_name[f"BERT-base: {ORT}"], OVER_FLOAT))
-    goals.append(Goal("the best 8-bit peer / BiBERT", best, OVER_INT8))
-    rows = _kernels(session)
-    session.close()
+    ratios = [
+        ratio(timing, timings[group + first])
+        for group, first in groups
+        for name, timing in timings.items()
+        if name.startswith(group) and name != group + first
+    ]
+    rows = {} if network is None else _kernels(network.session)
+    goals = [] if network is None else _goals(ratios, network.size)
+    if network is not None:
+        network.session.close()
     return CaseResult(
         name="binary",
         title=f"Binary layers and BERT-base, {TOKENS} tokens, 1 thread",
@@ -94,15 +107,20 @@ def run_binary(settings: Settings) -> CaseResult:
         goals=goals,
         notes=[
             "CPU time of the process",
-            "kernels of BiBERT, µs: " + ", ".join(f"{k} {v:,.0f}" for k, v in rows.items()),
+            *(f"kernels of BiBERT, µs: {name} {value:,.0f}" for name, value in rows.items()),
         ],
-        extra={"file_bytes": size, "kernels_us": rows},
+        extra={"file_bytes": network and network.size, "kernels_us": rows},
     )
 
 
-def _groups() -> list[tuple[str, str]]:
-    layers = [(f"{TOKENS}×{k}×{n}: ", SIGNS) for k, n in LAYERS]
-    return [*layers, ("BERT-base: ", NET)]
+def _goals(ratios: Sequence[Ratio], size: int) -> list[Goal]:
+    times = {r.slower: r.value for r in ratios if r.faster == BERT + NET}
+    best = min(times[BERT + name] for name in (DYNAMIC, STATIC))
+    return [
+        Goal("bytes of the BiBERT file", size, LARGEST_FILE, at_most=True),
+        Goal("ONNX Runtime float32 / BiBERT", times[BERT + ORT], OVER_FLOAT),
+        Goal("the best 8-bit peer / BiBERT", best, OVER_INT8),
+    ]
 
 
 def _contender(name: str, run: Callable[[], object]) -> Contender:
@@ -134,8 +152,7 @@ def _layer(inputs: int, outputs: int, folder: Path, work: Path) -> dict[str, Cal
     return runs | _peers(group, path, {"x": x}, dense, torch.from_numpy(x), folder / path.stem)
 
 
-def _network(folder: Path, work: Path) -> tuple[dict[str, Callable[[], object]], int, Session]:
-    """Contenders of the network, the size of our file, and our session."""
+def _network(folder: Path, work: Path) -> _Network:
     module = build_module("bibert", "classification", BASE)
     for p in module.parameters():
         if p.dim() == 1:  # biases and norms
@@ -152,10 +169,11 @@ def _network(folder: Path, work: Path) -> tuple[dict[str, Callable[[], object]],
         run_action(reference / "log", "reference", "bert-base", str(reference))
         (reference / "done").touch()
     bert, x = subjects.SUBJECTS["bert-base"].build()
-    onnx_path, group = reference / "model.onnx", "BERT-base: "
+    onnx_path = reference / "model.onnx"
     inputs = {_input_name(onnx_path): x.numpy()}
-    runs = {group + NET: _program(session, [t.numpy() for t in sample.values()])}
-    return runs | _peers(group, onnx_path, inputs, bert, x, reference), path.stat().st_size, session
+    runs = {BERT + NET: _program(session, [t.numpy() for t in sample.values()])}
+    runs |= _peers(BERT, onnx_path, inputs, bert, x, reference)
+    return _Network(runs, session, path.stat().st_size)
 
 
 def _input_name(path: Path) -> str:
