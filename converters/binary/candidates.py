@@ -24,8 +24,10 @@ _MAX_INPUT_BYTES = 1 << 28
 Arrays = Mapping[str, np.ndarray]
 
 
-def candidates(folder: Folder, module: nn.Module, front: TextFrontend | None) -> Iterator[Sample]:
-    """Samples of one row, all of the shape to build for.
+def candidates(
+    folder: Folder, module: nn.Module, front: TextFrontend | None, wanted: int = SEEDS
+) -> Iterator[Sample]:
+    """Samples of one row, all of the shape to build for; about ``wanted`` of them will be tried.
 
     That shape is ``hparams.seq_len``, or that of ``inputs.npz`` in the folder, or the text front
     end's, or the largest that the model has. ModelError for an ``inputs.npz`` that does not fit.
@@ -43,7 +45,7 @@ def candidates(folder: Folder, module: nn.Module, front: TextFrontend | None) ->
             )
         yield from _real(folder, given, (steps, module.hp.dim))
     else:
-        yield from _tokens(folder, given, module.hp, front)
+        yield from _tokens(folder, given, module.hp, front, wanted)
 
 
 def _given(folder: Folder) -> Arrays:
@@ -76,7 +78,9 @@ def _real(folder: Folder, given: Arrays, shape: tuple[int, ...]) -> Iterator[Sam
         yield {"x": torch.randn((1, *shape), generator=torch.Generator().manual_seed(seed))}
 
 
-def _tokens(folder: Folder, given: Arrays, hp: Any, front: TextFrontend | None) -> Iterator[Sample]:
+def _tokens(
+    folder: Folder, given: Arrays, hp: Any, front: TextFrontend | None, wanted: int
+) -> Iterator[Sample]:
     """Token ids with mask and types, as many of the three as the folder's own sample has."""
     names = [name for name in TOKENS if not given or name in given]
     _check_tokens(folder, given, hp)
@@ -89,14 +93,14 @@ def _tokens(folder: Folder, given: Arrays, hp: Any, front: TextFrontend | None) 
     for row in range(len(given["input_ids"]) if given else 0):
         yield {n: torch.from_numpy(given[n][row : row + 1].astype(np.int64)) for n in names}
     for seed in range(SEEDS):
-        yield _random_tokens(seed, steps, names, hp)
+        # ever shorter: the fewer tokens count, the fewer decisions there are
+        real = max(min(steps, 4), steps >> (seed * 6 // wanted))
+        yield _random_tokens(seed, steps, real if "attention_mask" in names else steps, names, hp)
 
 
-def _random_tokens(seed: int, steps: int, names: list[str], hp: Any) -> Sample:
+def _random_tokens(seed: int, steps: int, real: int, names: list[str], hp: Any) -> Sample:
     rng = torch.Generator().manual_seed(seed)
     ids = torch.randint(0, hp.vocab_size, (1, steps), generator=rng)
-    # ever shorter: the fewer tokens count, the fewer decisions there are
-    real = max(min(steps, 4), steps >> (seed // 4)) if "attention_mask" in names else steps
     mask = (torch.arange(steps)[None] < real).long()
     types = ((torch.arange(steps)[None] >= real // 2) & (mask > 0)).long()
     values = (ids * mask, mask, types.clamp(max=hp.type_vocab_size - 1))

@@ -15,7 +15,7 @@ from millijoule.converters.binary.bivit import BiVit, BiVitAttention, BiVitModul
 from millijoule.converters.binary.candidates import SEEDS, candidates, limits_of
 from millijoule.converters.binary.layers import freeze
 from millijoule.converters.binary.names import attention_names, bert_names
-from millijoule.converters.binary.samples import ENOUGH, Maps, Sample, margin, safest
+from millijoule.converters.binary.samples import ENOUGH, Maps, Margins, Sample, margin, safest
 from millijoule.converters.binary.tensors import complete, unpack
 from millijoule.converters.binary.text import text_frontend
 from millijoule.converters.checkpoint import find_weights, load_weights, read_checkpoint
@@ -26,7 +26,8 @@ from millijoule.converters.ops import TensorType
 from millijoule.converters.source import Folder
 from millijoule.errors import ModelError, UnsupportedError
 
-_SEARCH_MACS = 2e11  # how much to compute, at most, in search of a good sample
+_SEARCH_MACS = 5e10  # how much to compute, about, in search of a good sample
+_FEWEST = 6  # candidates, however large the model
 
 
 class Positional(nn.Module):
@@ -59,8 +60,8 @@ def convert_folder(folder: Folder, streaming: bool, batch: int) -> Model:
     first = next(candidates(folder, module, front))
     macs = count_macs(module, lambda: module(**first))
     freeze(module)
-    tries = int(min(SEEDS, max(4, _SEARCH_MACS // max(sum(macs.values()), 1))))
-    sample = _sample(module, islice(candidates(folder, module, front), tries), batch)
+    tries = int(min(SEEDS, max(_FEWEST, _SEARCH_MACS // max(sum(macs.values()), 1))))
+    sample = _sample(module, islice(candidates(folder, module, front, tries), tries), batch)
     outputs, maps = _reference(module, sample)
     example = tuple(sample.values())
     program, layers = import_program(torch.export.export(Positional(module, list(sample)), example))
@@ -128,12 +129,12 @@ def _rows_that_count(module: nn.Module, sample: Sample) -> Tensor | None:
 
 def _reference(module: nn.Module, sample: Sample) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Outputs, and attention maps by published name if nothing in them is at risk."""
-    with torch.no_grad(), Maps() as maps:
+    with torch.no_grad(), Maps() as maps, Margins() as margins:
         outputs: dict[str, Tensor] = module(**sample)
     for name, y in outputs.items():
         if not bool(y.isfinite().all()):
             raise ModelError(f"[samples] output {name!r} is NaN or infinite; check the weights")
-    if margin(module, sample) < ENOUGH:
+    if margins.smallest < ENOUGH:
         return outputs, {}
     names = _aliases(module)
     paths = _attentions(module)

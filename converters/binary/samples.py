@@ -24,13 +24,13 @@ Sample = dict[str, Tensor]
 K = TypeVar("K")
 
 
-class _Margins(TorchDispatchMode):
+class Margins(TorchDispatchMode):
     """Smallest distance to a decision boundary of all vocabulary calls; ``rows`` [B, N] that count.
 
     ``rows`` None: all.
     """
 
-    def __init__(self, rows: Tensor | None) -> None:
+    def __init__(self, rows: Tensor | None = None) -> None:
         super().__init__()
         self.smallest = math.inf
         self._rows = rows
@@ -72,7 +72,7 @@ class Maps(TorchDispatchMode):
 
 def margin(module: nn.Module, sample: Mapping[str, Tensor], rows: Tensor | None = None) -> float:
     """Smallest distance of ``module(**sample)`` to any decision; ``rows`` [B, N] that count."""
-    with torch.no_grad(), _Margins(rows) as margins:
+    with torch.no_grad(), Margins(rows) as margins:
         module(**sample)
     return margins.smallest
 
