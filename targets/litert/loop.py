@@ -49,8 +49,8 @@ def while_loop(
     following = results[: len(states)]
     rows = results[len(states) :]
     body.output("next", body.op("ADD", [now, body.ints([1])], _ONE))
-    for place, value in enumerate(following):
-        body.output(f"state{place}", value)
+    for place, state in enumerate(following):
+        body.output(f"state{place}", state)
     for place, (total, row) in enumerate(zip(totals, rows, strict=True)):
         body.output(f"total{place}", _put(body, total, row, now, plan.axis))
     for value in variables[-len(passed) :] if passed else []:

@@ -38,7 +38,7 @@ class OnnxEmitter:
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
         self._outer = outer
-        self._counter = outer._counter if outer else itertools.count()
+        self._counter: itertools.count[int] = outer._counter if outer else itertools.count()
         self.initializers: dict[bytes, onnx.TensorProto] = outer.initializers if outer else {}
         self.layer = ""
 

@@ -43,7 +43,9 @@ def topk(g: MilEmitter, n: Node) -> Value | tuple[Value, ...]:
     axis, kept = int(n.attrs["axis"]), n.attrs["ret_type"]
     both = g.ops("topk", (n.results[0], n.results[-1]), x=n.args[0], k=n.type.shape[axis],
                  axis=axis, ascending=not n.attrs["largest"])  # fmt: skip
-    return {"both": both, "values": both[0], "indices": both[1]}[kept]
+    if kept == "both":
+        return both
+    return both[0] if kept == "values" else both[1]
 
 
 @emits("relax.argsort")

@@ -81,8 +81,8 @@ def strided_slice(g: MilEmitter, n: Node) -> Value:
     strides = rest[0] if rest else (1,) * len(axes)  # type: ignore[arg-type]
     low, high, step = [0] * len(shape), list(shape), [1] * len(shape)
     for axis, b, e, s in zip(axes, begin, end, strides, strict=True):  # type: ignore[arg-type]
-        start, stop, stride = slice(b, min(e, shape[axis]), s).indices(shape[axis])  # type: ignore
-        low[axis], high[axis], step[axis] = start, stop, stride  # type: ignore[index]
+        start, stop, stride = slice(b, min(e, shape[axis]), s).indices(shape[axis])
+        low[axis], high[axis], step[axis] = start, stop, stride
     mask = [stop < 0 for stop in high]  # down to and including the first element
     return g.op("slice_by_index", n.type, x=x, begin=ints(tuple(low)),
                 end=ints(tuple(max(h, 0) for h in high)), stride=ints(tuple(step)),

@@ -77,7 +77,9 @@ def topk(g: LitertEmitter, n: Node) -> Value | tuple[Value, ...]:
     if kept != "values" and wanted.dtype != "int32":
         kinds: dict[str, Any] = {"inDataType": DTYPES["int32"], "outDataType": DTYPES[wanted.dtype]}
         places = g.op("CAST", [places], wanted, **kinds)
-    return {"both": (values, places), "values": values, "indices": places}[kept]
+    if kept == "both":
+        return values, places
+    return values if kept == "values" else places
 
 
 def _moved(g: LitertEmitter, x: Value, axes: list[int]) -> Value:

@@ -94,7 +94,7 @@ def floor_mod(g: OnnxEmitter, n: Node) -> Value:
 @emits("relax.clip")
 def clip(g: OnnxEmitter, n: Node) -> Value:
     """min(max(x, low), high)."""
-    x, low, high = n.args
+    x, low, high = n.args[0], *(float(v) for v in n.args[1:])  # type: ignore[arg-type]
     return g.node("Clip", [x, number(low, n.type), number(high, n.type)], n.type)
 
 

@@ -59,7 +59,9 @@ def topk(g: OnnxEmitter, n: Node) -> Value | tuple[Value, ...]:
     index_type = n.results[-1]
     if kept != "values":
         places = g.node("Cast", [places], index_type, to=g.dtype(index_type.dtype))
-    return {"both": (values, places), "values": values, "indices": places}[kept]
+    if kept == "both":
+        return values, places
+    return values if kept == "values" else places
 
 
 @emits("relax.argsort", "relax.sort")

@@ -70,7 +70,7 @@ def strided_slice(g: OnnxEmitter, n: Node) -> Value:
 
 def _ints(values: object) -> list[int]:
     assert isinstance(values, tuple)
-    return [int(v) for v in values]  # type: ignore[arg-type]
+    return [int(v) for v in values]
 
 
 @emits("relax.tile")

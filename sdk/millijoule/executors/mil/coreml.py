@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+import platform
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,7 +34,7 @@ class CoremlProgram(GraphExecutor):
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
         super().__init__(bundle, threads)
-        if sys.platform != "darwin":
+        if platform.system() != "Darwin":
             raise DeviceError(
                 "[coreml] Core ML runs on a Mac, an iPhone or an iPad; to check the package on this"
                 " machine, use --device mil-evaluator"

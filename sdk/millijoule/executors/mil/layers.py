@@ -11,6 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 __all__ = ["LAYERS"]
 
 Array = np.ndarray
+ALL = (slice(None), slice(None))  # of batch and channels
 
 
 def _wide(x: Any) -> Array:
@@ -60,7 +61,7 @@ def _windows(
     view = sliding_window_view(padded, spans, axis=axes)
     steps = tuple(slice(None, None, s) for s in strides)
     taps = tuple(slice(None, None, d) for d in dilations)
-    return view[(slice(None), slice(None), *steps, *taps)]
+    return view[ALL + steps + taps]
 
 
 def _conv(
@@ -101,15 +102,15 @@ def _conv_transpose(
     ]
     whole = np.zeros((x.shape[0], weight.shape[1], *size), np.float32)
     for tap in np.ndindex(*kernel):
-        part = np.einsum("bi...,io->bo...", _wide(x), _wide(weight)[(..., *tap)])
+        part = np.einsum("bi...,io->bo...", _wide(x), _wide(weight)[ALL + tap])
         place = tuple(
             slice(t * d, t * d + (n - 1) * s + 1, s)
             for t, d, n, s in zip(tap, gap, x.shape[2:], step, strict=True)
         )
-        whole[(slice(None), slice(None), *place)] += part
+        whole[ALL + place] += part
     pads = _pads(pad_type, pad, kernel, step, x.shape[2:]) if pad is not None else [(0, 0)] * rank
     cut = tuple(slice(a, n - b) for (a, b), n in zip(pads, size, strict=True))
-    y = whole[(slice(None), slice(None), *cut)]
+    y = whole[ALL + cut]
     return y if bias is None else y + _wide(bias).reshape(-1, *[1] * rank)
 
 

@@ -113,7 +113,7 @@ def _flags(trt: Any) -> int:
 def _logger(trt: Any) -> Any:
     """A logger that keeps what TensorRT complains about, and prints it only if asked to."""
 
-    class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
+    class Logger(trt.ILogger):
         def __init__(self) -> None:
             super().__init__()
             self.messages: list[str] = []

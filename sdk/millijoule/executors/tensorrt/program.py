@@ -96,7 +96,7 @@ class TensorRTProgram(GraphExecutor):
 def _profiler(trt: Any, ns: np.ndarray) -> Any:
     """A profiler that adds the time of every engine layer to the first operator in its name."""
 
-    class Profiler(trt.IProfiler):  # type: ignore[misc, name-defined]
+    class Profiler(trt.IProfiler):
         def __init__(self) -> None:
             super().__init__()
 
