@@ -49,3 +49,10 @@ def install() -> None:
     """Put the stand-in in place, unless the real torchvision is installed."""
     if importlib.util.find_spec("torchvision") is None:
         sys.meta_path.append(_Finder())
+
+
+def uninstall() -> None:
+    """Take the stand-in away again: transformers asks whether there is a torchvision."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
+    for name in [n for n, m in sys.modules.items() if isinstance(m, _Module)]:
+        del sys.modules[name]

@@ -84,6 +84,7 @@ def vision_model(name: str, small: bool) -> tuple[nn.Module, tuple[torch.Tensor,
     torchvision_standin.install()
     import timm
 
+    torchvision_standin.uninstall()
     arguments, side = VISION[name]
     torch.manual_seed(0)
     model = timm.create_model(name, **(arguments if small else {})).eval()
