@@ -12,7 +12,7 @@ A chain whose scores or probabilities have another use stays as it is.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,12 +22,21 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from millijoule.converters.importer import relax_type, tensor_type
 from millijoule.converters.ops import TensorType
-from millijoule.targets.kernels.attention import AttentionShape, Strided, attention_f32
+from millijoule.targets.kernels.attention import AttentionShape, attention_f32
 from millijoule.targets.passes.chain import count_uses
 from millijoule.targets.passes.match import op_name
 from millijoule.targets.passes.meta import KernelMeta, call_kernel
 from millijoule.targets.passes.rewrite_main import rewrite_main
-from millijoule.targets.passes.views import TensorView, contiguous, scalar_of, view_of
+from millijoule.targets.passes.strided import (
+    as_result,
+    flat_operands,
+    neighbours,
+    order_of,
+    result_view,
+    whole_view,
+    with_batch,
+)
+from millijoule.targets.passes.views import TensorView, scalar_of, view_of
 from millijoule.targets.target import Isa
 
 # A masked score at most this low is as good as −∞: its exponential is 0
@@ -70,7 +79,9 @@ class _Matcher:
             return None
         probabilities = self._through(call.args[0])
         softmax = self._value(probabilities)
-        if op_name(softmax) != "relax.nn.softmax" or not self._once(probabilities):
+        if softmax is None or op_name(softmax) != "relax.nn.softmax":
+            return None
+        if not self._once(probabilities):
             return None
         shape = tensor_type(softmax).shape
         if int(softmax.attrs.axis) % len(shape) != len(shape) - 1 or len(shape) < 2:
@@ -79,26 +90,15 @@ class _Matcher:
         if found is None:
             return None
         batch = shape[:-2]
-        v = _neighbours(call.args[1], view_of(call.args[1], self.bound))
+        v = neighbours(call.args[1], view_of(call.args[1], self.bound))
         # a product of fewer dimensions stands between reshapes: its batch is that of the softmax
-        views = [_with_batch(view, batch) for view in (found.q, found.k, v)]
+        views = [with_batch(view, batch) for view in (found.q, found.k, v)]
         if any(view is None for view in views) or tensor_type(call).size != (
             int(np.prod(batch)) * shape[-2] * v.shape[-1]
         ):
             return None
         q, k, v = (view for view in views if view is not None)
         return replace(found, q=q, k=k, v=v)
-
-    def order_of(self, var: relax.Var) -> list[int]:
-        """Order of the axes of ``var`` in its only use, columns last; their own otherwise."""
-        rank = len(tensor_type(var).shape)
-        users = [v for v in self.bound.values() if _reads(v, var)]
-        if self.uses[var] == 1 and op_name(users[0] if users else None) == "relax.permute_dims":
-            axes = users[0].attrs.axes
-            order = [] if axes is None else [int(a) for a in axes]
-            if order and order[-1] == rank - 1:
-                return order
-        return list(range(rank))
 
     def _value(self, expr: relax.Expr) -> relax.Expr | None:
         return self.bound.get(expr) if isinstance(expr, relax.Var) else expr
@@ -111,7 +111,11 @@ class _Matcher:
         plain = ("relax.reshape", "relax.broadcast_to", "relax.squeeze", "relax.expand_dims")
         if isinstance(value, relax.Var):
             return self._through(value)
-        if op_name(value) in plain and tensor_type(value).size == tensor_type(value.args[0]).size:
+        if (
+            value is not None
+            and op_name(value) in plain
+            and tensor_type(value).size == tensor_type(value.args[0]).size
+        ):
             rows = [tensor_type(e).shape[-2:] for e in (value, value.args[0])]
             if rows[0] == rows[1]:
                 return self._through(value.args[0])
@@ -138,7 +142,7 @@ class _Matcher:
         return None
 
     def _product(self, call: relax.Call) -> _Match | None:
-        q = _neighbours(call.args[0], view_of(call.args[0], self.bound, scaled=True))
+        q = neighbours(call.args[0], view_of(call.args[0], self.bound, scaled=True))
         turned = view_of(call.args[1], self.bound, scaled=True)
         if any(isinstance(v.base, tvm.ir.Constant) for v in (q, turned)) or len(q.shape) < 2:
             return None
@@ -208,30 +212,9 @@ class _Matcher:
         return bool((matrix[later] <= _MASKED).all() and (matrix[~later] == 0).all())
 
 
-def _reads(value: relax.Expr, var: relax.Var) -> bool:
-    return isinstance(value, relax.Call) and any(a.same_as(var) for a in value.args)
-
-
-def _neighbours(expr: relax.Expr, view: TensorView) -> TensorView:
-    """``view`` if its columns lie side by side, else ``expr`` itself, copied beforehand."""
-    if view.strides[-1] == 1 or view.shape[-1] == 1:
-        return view
-    shape = tensor_type(expr).shape
-    return TensorView(expr, 0, shape, contiguous(shape))
-
-
 def _is_float(call: relax.Call) -> bool:
     types = [call.ty, *(a.ty for a in call.args)]
     return all(isinstance(t, relax.TensorType) and str(t.dtype) == "float32" for t in types)
-
-
-def _with_batch(view: TensorView, batch: Sequence[int]) -> TensorView | None:
-    """``view`` with batch dimensions ``batch``, split or broadcast as a product would."""
-    shape = (*batch, *view.shape[-2:])
-    if len(view.shape) == len(shape) and view.shape != shape:
-        fits = all(a in (1, b) for a, b in zip(view.shape, shape, strict=True))
-        return view.broadcast(shape) if fits else None
-    return view.reshape(shape)
 
 
 @mutator
@@ -258,23 +241,17 @@ class _Lowering(PyExprMutator):
         bias = self._bias(match)
         if bias is not None:
             views.append(bias.broadcast((*batch, queries, keys)))
-        strided, operands = self._operands(views)
-        logical, order = (*batch, queries, value_width), self._matcher.order_of(var)
-        written = tuple(logical[a] for a in order)
-        strides = contiguous(written)
-        y_view = Strided(0, 0, tuple(strides[order.index(a)] for a in range(len(order))))
+        strided, operands = flat_operands(self, views)
+        order = order_of(var, self._matcher.bound, self._matcher.uses)
+        written, y_view = result_view((*batch, queries, value_width), order)
         result = TensorType((int(np.prod(written)),), "float32")
         types = [tensor_type(o) for o in operands]
         form = attention_f32(shape, strided, y_view, types, result, self._isa)
         layer, products = self._layers.get(var.name, ""), shape.multiply_adds
         meta = KernelMeta("attention", layer, results=1, multiplies=products, adds=products)
-        y = self.builder_.emit(
-            call_kernel(self.builder_, form, operands, [relax_type(result)], meta)
-        )
-        if order == sorted(order):
-            return relax.op.reshape(y, tensor_type(var).shape)
-        y = self.builder_.emit(relax.op.reshape(y, written))
-        return relax.op.permute_dims(y, [order.index(a) for a in range(len(order))])
+        call = call_kernel(self.builder_, form, operands, [relax_type(result)], meta)
+        y = self.builder_.emit(call)
+        return as_result(self.builder_, y, written, order, tensor_type(var).shape)
 
     def _bias(self, match: _Match) -> TensorView | None:
         if match.bias is not None:
@@ -289,19 +266,4 @@ class _Lowering(PyExprMutator):
             )
         else:
             return None
-        shape = tensor_type(bias).shape
-        return TensorView(bias, 0, shape, contiguous(shape))
-
-    def _operands(self, views: Sequence[TensorView]) -> tuple[list[Strided], list[relax.Expr]]:
-        """The views of flat operands, each operand once."""
-        bases: list[relax.Expr] = []
-        strided, flat = [], []
-        for view in views:
-            base = self.visit_expr(view.base)
-            known = next((i for i, b in enumerate(bases) if b.same_as(base)), len(bases))
-            if known == len(bases):
-                bases.append(base)
-                size = tensor_type(base).size
-                flat.append(self.builder_.emit(relax.op.reshape(base, (size,))))
-            strided.append(Strided(known, view.offset, view.strides))
-        return strided, flat
+        return whole_view(bias)

@@ -18,6 +18,7 @@ from millijoule.targets.passes.layout import channels_last
 from millijoule.targets.passes.legalise import legalise
 from millijoule.targets.passes.ordering import lower_ordering
 from millijoule.targets.passes.pool import lower_pool
+from millijoule.targets.passes.products import lower_products
 from millijoule.targets.passes.reshape import merge_reshapes
 from millijoule.targets.passes.resize import lower_resize
 from millijoule.targets.passes.scatter import lower_scatter
@@ -37,7 +38,7 @@ def lower_for_cpu(
     passes = [
         transform.CanonicalizeBindings(),
         transform.DeadCodeElimination(),
-        *([] if naive else [lower_attention(target.isa, layers), transform.DeadCodeElimination()]),
+        *([] if naive else _products(target.isa, layers)),
         fold_norm(),
         channels_last(),
         transform.CanonicalizeBindings(),  # cancelled transposes leave aliases behind
@@ -66,6 +67,12 @@ def lower_for_cpu(
     ]
     with target.tvm():
         return tvm.transform.Sequential(passes)(module)
+
+
+def _products(isa: Isa, layers: Mapping[str, str]) -> list[tvm.transform.Pass]:
+    """Passes over products of computed values, in front of what cancels transposes."""
+    clean = relax.transform.DeadCodeElimination()
+    return [lower_attention(isa, layers), clean, lower_products(isa, layers), clean]
 
 
 def _kernels(isa: Isa, layers: Mapping[str, str]) -> list[tvm.transform.Pass]:

@@ -109,7 +109,7 @@ def view_of(expr: relax.Expr, bound: Bound, *, scaled: bool = False) -> TensorVi
         view = _part(value, bound, scaled)
     elif isinstance(value, relax.Var):
         return view_of(value, bound, scaled=scaled)
-    elif rule is not None:
+    elif rule is not None and value is not None:
         view = rule(view_of(value.args[0], bound, scaled=scaled), value)
     elif scaled:
         view = _scaled(value, bound)
@@ -140,7 +140,7 @@ def _part(item: relax.TupleGetItem, bound: Bound, scaled: bool) -> TensorView | 
     call = bound.get(source) if isinstance(source, relax.Var) else source
     if isinstance(call, relax.Tuple):
         return view_of(call.fields[item.index], bound, scaled=scaled)
-    if op_name(call) != "relax.split":
+    if call is None or op_name(call) != "relax.split":
         return None
     view = view_of(call.args[0], bound, scaled=scaled)
     axis = int(call.attrs.axis) % len(view.shape)
@@ -171,8 +171,9 @@ def _broadcast(view: TensorView, call: relax.Call) -> TensorView:
 
 
 def _strided(view: TensorView, call: relax.Call) -> TensorView | None:
-    given = [constants(a) for a in call.args[1:]]
-    if any(values is None for values in given):
+    found = [constants(a) for a in call.args[1:]]
+    given = [values for values in found if values is not None]
+    if len(given) < len(found):
         return None
     axes, begins, ends, *steps = given
     for axis, begin, end, step in zip(

@@ -32,6 +32,7 @@ from millijoule.targets.kernels.attention.shape import (
     choose_attention_tile,
 )
 from millijoule.targets.kernels.form import KernelForm, parallel_chunks
+from millijoule.targets.kernels.gemm.grid import tile_of
 from millijoule.targets.kernels.gemm.tile import row_blocks
 from millijoule.targets.target import Isa
 
@@ -83,21 +84,10 @@ def attention_f32(
             loop(0, chunks) as chunk,
             T.serial(work * chunk // chunks, work * (chunk + 1) // chunks) as item,
         ):
-            _tile(rows, segments, chunk, item // tiles, item % tiles)
+            head = item // tiles
+            tile_of(
+                segments,
+                item % tiles,
+                lambda first, count: rows.emit(chunk, head, first, count),
+            )
     return KernelForm(k.func, (panels, strips))
-
-
-def _tile(
-    rows: Rows, segments: Sequence[tuple[int, int]], strip: int, head: int, tile: int
-) -> None:
-    """Tile number ``tile`` of a head, tall ones first."""
-    (count, tall), *shorter = segments
-    if not shorter:
-        rows.emit(strip, head, tile * tall, tall)
-        return
-    short = shorter[0][1]
-    with T.If(tile < count):
-        with T.Then():
-            rows.emit(strip, head, tile * tall, tall)
-        with T.Else():
-            rows.emit(strip, head, tile * short + count * (tall - short), short)

@@ -100,3 +100,19 @@ def lines_ahead(shape: GemmShape, tile: Tile, isa: Isa) -> int:
     if not plain or weights <= CACHE_BYTES or shape.steps < _HIDING:
         return 0
     return -(-block // (LINE_BYTES * shape.steps))
+
+
+def tile_of(
+    segments: Sequence[tuple[int, int]], number: Any, body: Callable[[Any, int], None]
+) -> None:
+    """``body(first row, rows)`` for the row tile of one number; ``segments`` from `row_blocks`."""
+    (count, tall), *shorter = segments
+    if not shorter:
+        body(number * tall, tall)
+        return
+    short = shorter[0][1]
+    with T.If(number < count):
+        with T.Then():
+            body(number * tall, tall)
+        with T.Else():
+            body(number * short + count * (tall - short), short)
