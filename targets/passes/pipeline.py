@@ -22,6 +22,7 @@ from millijoule.targets.passes.products import lower_products
 from millijoule.targets.passes.reshape import merge_reshapes
 from millijoule.targets.passes.resize import lower_resize
 from millijoule.targets.passes.scatter import lower_scatter
+from millijoule.targets.passes.schedule import schedule_rest
 from millijoule.targets.passes.vocabulary import lower_vocabulary
 from millijoule.targets.target import Isa, Target
 
@@ -59,6 +60,7 @@ def lower_for_cpu(
         transform.FuseTIR(),
         transform.DeadCodeElimination(),
         transform.RewriteDataflowReshape(),  # a reshape is a view, not a kernel
+        *([] if naive else [schedule_rest(target, layers), transform.DeadCodeElimination()]),
         transform.ToNonDataflow(),
         transform.RemovePurityChecking(),
         transform.CallTIRRewrite(),

@@ -1,0 +1,75 @@
+"""Calls of TIR functions without a kernel of ours → functions scheduled by rule, with their meta.
+
+The rules (`emit`): loops that are contiguous in all memory become one, the inner one vectors;
+library calls become `kernels.functions`; transposes go through registers tile by tile; reductions
+keep partial results in registers; large work goes to the thread pool. A function that no rule
+covers stays as TVM made it, and its meta says so (``scheduled`` is false).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import tvm
+from tvm import relax, tirx
+from tvm.relax.expr_functor import PyExprMutator, mutator
+
+from millijoule.targets.passes.count import count_arithmetic
+from millijoule.targets.passes.meta import META_KEY, KernelMeta
+from millijoule.targets.passes.rewrite_main import rewrite_main
+from millijoule.targets.passes.schedule.rule import scheduled
+from millijoule.targets.target import Target
+
+_CALL_TIR = "relax.call_tir"
+
+
+def schedule_rest(target: Target, layers: Mapping[str, str]) -> tvm.transform.Pass:
+    """The pass over function ``main``; ``layers`` maps variable names to layer names.
+
+    Bare-metal targets keep TVM's functions: vector forms would cost them code size.
+    """
+    return rewrite_main("ScheduleRest", lambda mod: _Scheduling(mod, target, layers))
+
+
+@mutator
+class _Scheduling(PyExprMutator):
+    def __init__(self, mod: tvm.IRModule, target: Target, layers: Mapping[str, str]) -> None:
+        super().__init__(mod)
+        self._mod, self._target, self._layers = mod, target, layers
+        self._layer = ""
+        self._done: dict[Any, tuple[tirx.PrimFunc, bool]] = {}
+
+    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        self._layer = self._layers.get(binding.var.name, "")
+        super().visit_var_binding_(binding)
+
+    def visit_call_(self, call: relax.Call) -> relax.Expr:
+        call = self.visit_expr_post_order(call)
+        if getattr(call.op, "name", "") != _CALL_TIR:
+            return call
+        gv = call.args[0]
+        func = self._mod[gv]
+        if KernelMeta.of_function(func) is not None:
+            return call
+        if gv not in self._done:
+            self._done[gv] = self._try(func)
+        new, by_rule = self._done[gv]
+        multiplies, adds = count_arithmetic(func)
+        results = len(call.ty.fields) if isinstance(call.ty, relax.TupleType) else 1
+        name = gv.name_hint
+        meta = KernelMeta(name, self._layer, results, multiplies, adds, scheduled=by_rule)
+        new = new.with_attr(META_KEY, json.dumps(asdict(meta), sort_keys=True))
+        own = self.builder_.add_func(new, name)
+        return relax.Call(call.op, [own, *call.args[1:]], call.attrs, call.ty_args)
+
+    def _try(self, func: tirx.PrimFunc) -> tuple[tirx.PrimFunc, bool]:
+        """The function with a schedule, and whether it has one."""
+        if self._target.bare_metal or self._target.isa.lanes == 1:
+            return func, False
+        try:
+            return scheduled(func, self._target.isa), True
+        except Exception:  # TVM raises many kinds; any means that the function stays as it is
+            return func, False
