@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import tvm
 from tvm import relax
+from tvm.relax.expr_functor import PyExprMutator, mutator
 from tvm.relax.frontend.torch import from_exported_program
 
 from millijoule.converters.fold import constant_values, fold_constants
@@ -26,15 +27,7 @@ COMPOSITE_PREFIX = "mj."
 ATTRS_KEY = "mj.attrs"
 LAYER_KEY = "mj.layer"
 _REMEDY = "rewrite it with supported operators or add a conversion (docs/add-an-op.md)"
-_LABELLED = (
-    "linear.default",
-    "convolution.default",
-    "matmul.default",
-    "scaled_dot_product_attention.default",
-    "mm.default",
-    "addmm.default",
-)
-
+_NAME = "t_{}"  # of variables; later passes give theirs other names, so that labels stay right
 # kept in one piece: their parts would have to be found and put together again
 _WHOLE = (
     torch.ops.aten.linear.default,
@@ -64,8 +57,8 @@ def layer_of(node: torch.fx.Node) -> str:
 def import_program(program: torch.export.ExportedProgram) -> tuple[tvm.IRModule, dict[str, str]]:
     """Relax module with one function ``main`` over the program's user inputs, and its layer names.
 
-    The second result maps names of Relax variables that hold results of linear layers and
-    convolutions to the dotted path of the torch module that they come from.
+    The second result maps the name of the Relax variable that holds an operator's result to the
+    dotted path of the torch module that the operator comes from.
     Raises UnsupportedError naming the operator and its source line if TVM cannot import one.
     """
     layers: dict[str, str] = {}
@@ -81,7 +74,33 @@ def import_program(program: torch.export.ExportedProgram) -> tuple[tvm.IRModule,
     module = from_exported_program(
         program, custom_convert_map=converters, run_ep_decomposition=False
     )
-    return module, layers
+    return _renamed(module), {_NAME.format(name): layer for name, layer in layers.items()}
+
+
+@mutator
+class _Renaming(PyExprMutator):
+    """Gives every variable inside a function a name that no later pass gives."""
+
+    def visit_var_def_(self, var: relax.Var) -> relax.Var:
+        return self._new(relax.Var, var)
+
+    def visit_dataflow_var_def_(self, var: relax.DataflowVar) -> relax.Var:
+        return self._new(relax.DataflowVar, var)
+
+    def _new(self, kind: Any, var: relax.Var) -> relax.Var:
+        new = kind(_NAME.format(var.name), var.ty)
+        self.set_var_remap(var, new)
+        return new
+
+
+def _renamed(module: tvm.IRModule) -> tvm.IRModule:
+    main = module["main"]
+    inside = _Renaming(module)
+    body = inside.visit_expr(main.body)
+    names = relax.Function(main.params, body, main.ret_ty, main.is_pure, main.attrs)
+    result = tvm.IRModule(dict(module.functions), attrs=module.attrs)
+    result.update_func(result.get_global_var("main"), names)
+    return result
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
@@ -165,7 +184,7 @@ def _checked(
                 f"cannot be imported: {error or type(error).__name__}; rewrite it"
             ) from error
         _compare(node, result)
-        if node.target.__name__ in _LABELLED:
+        if isinstance(result, relax.Var):
             layers[result.name] = layer_of(node)
         return result
 

@@ -94,11 +94,13 @@ def run_kernels(settings: Settings) -> CaseResult:
         spiking, dense = _build(layer, settings.work)
         sessions += [spiking, dense]
         contenders.append(
-            Contender(f"{layer.name} dense", _block(dense, _patterns(layer, 0.1, "float32")))
+            Contender(f"{layer.name} dense", kernel_block(dense, _patterns(layer, 0.1, "float32")))
         )
         for rate in RATES:
             name = f"{layer.name} {rate:.0%}"
-            contenders.append(Contender(name, _block(spiking, _patterns(layer, rate, "uint8"))))
+            contenders.append(
+                Contender(name, kernel_block(spiking, _patterns(layer, rate, "uint8")))
+            )
             floors[name] = _active(layer, rate) * 4 * layer.outputs / gb_per_s / 1e3
         floors[f"{layer.name} dense"] = floors[f"{layer.name} 100%"]
     timings = interleave(
@@ -164,7 +166,7 @@ def _build(layer: Layer, work: Path) -> tuple[Session, Session]:
         )
         out = work / f"{name}-{kind}.mjb"
         build(
-            _model(f"{name}-{kind}", module(layer, weight, bias).eval(), sample), "host", out
+            module_model(f"{name}-{kind}", module(layer, weight, bias).eval(), sample), "host", out
         ).close()
         sessions.append(models.load(out))
     spikes = _patterns(layer, 0.3, "uint8")[0]
@@ -173,7 +175,8 @@ def _build(layer: Layer, work: Path) -> tuple[Session, Session]:
     return sessions[0], sessions[1]
 
 
-def _model(name: str, module: nn.Module, sample: Tensor) -> Model:
+def module_model(name: str, module: nn.Module, sample: Tensor) -> Model:
+    """``module`` of one input ``s`` and one output ``y`` as a model."""
     program, layers = import_program(torch.export.export(module, (sample,)))
     with torch.no_grad():
         y = module(sample).numpy()
@@ -189,7 +192,7 @@ def _model(name: str, module: nn.Module, sample: Tensor) -> Model:
     )
 
 
-def _block(session: Session, patterns: list[np.ndarray]) -> Any:
+def kernel_block(session: Session, patterns: list[np.ndarray]) -> Any:
     """Kernel time per call, from the runtime's clock."""
     program = session.program
     out = [aligned_empty(s.shape, s.dtype) for s in session.outputs]
@@ -197,7 +200,7 @@ def _block(session: Session, patterns: list[np.ndarray]) -> Any:
     def calls(count: int) -> Iterator[int]:
         for index in range(count):
             program.clear_kernel_ns()
-            program.run([patterns[index % PATTERNS]], out)
+            program.run([patterns[index % len(patterns)]], out)
             yield int(program.kernel_ns().sum())
 
     def block() -> list[int]:
