@@ -1,7 +1,7 @@
 """Group and instance norm as two sums over a group: the mean, then the squares of what is left.
 
-TVM's own form takes both sums at once and subtracts the mean's square from the mean of squares. That
-loses digits where the mean is large, and is a reduction of pairs that no schedule covers.
+TVM's own form takes both sums at once and subtracts the mean's square from the mean of squares.
+That loses digits where the mean is large, and is a reduction of pairs that no schedule covers.
 """
 
 from __future__ import annotations
