@@ -41,7 +41,7 @@ def prepare(module: tvm.IRModule) -> tvm.IRModule:
     passes = [
         transform.CanonicalizeBindings(),
         transform.DeadCodeElimination(),
-        channels_last,
+        channels_last(),
         transform.CanonicalizeBindings(),
         transform.DeadCodeElimination(),
     ]
