@@ -94,8 +94,8 @@ def test_options_of_convert(tmp_path: Path) -> None:
     folder = random_folder(tmp_path / "m", "psmnist-spiking")
     with pytest.raises(UsageError, match="batch must be at least 1, but is 0"):
         convert(folder, batch=0)
-    with pytest.raises(UnsupportedError, match="float32 or int8, but is 'float16'"):
-        convert(folder, dtype="float16")
+    with pytest.raises(UnsupportedError, match="float16 or int8, but is 'float64'"):
+        convert(folder, dtype="float64")
     assert convert(folder, dtype="int8").dtype == "int8"
     model = convert(folder, batch=3, name="pixels")
     assert model.name == "pixels"
