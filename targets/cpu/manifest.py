@@ -14,7 +14,7 @@ def describe_kernels(
     plan: Plan, batch: int, aliases: Mapping[str, str] | None = None
 ) -> tuple[Kernel, ...]:
     """One entry per kernel call, in call order; ``aliases``: names to publish for others."""
-    names = {place: (aliases or {}).get(n, n) for place, n in _output_names(plan).items()}
+    names = {place: (aliases or {}).get(n, n) for place, n in _output_names(plan, batch).items()}
     # whose spikes lie at the bytes that a Ref starts at
     drivers: dict[tuple[str, int], _Driver | None] = {}
     kernels = []
@@ -100,11 +100,12 @@ def _spike_input(
     return SpikeInput(driver.tap, meta.adds_per_spike * driver.reads, meta.adds)
 
 
-def _output_names(plan: Plan) -> dict[tuple[int, int], str]:
+def _output_names(plan: Plan, batch: int) -> dict[tuple[int, int], str]:
     """Names of kernel outputs in the arena: the op's tap, else the layer, else what they feed.
 
-    Only first results are named, second ones that the op taps, and whatever a spike-driven kernel
-    reads; a second output of the same name gets a number.
+    Only first results are named (by their layer if samples lie along their first axis), second ones
+    that the op taps, and whatever a spike-driven kernel reads; a second output of the same name gets
+    a number.
     """
     names: dict[tuple[int, int], str] = {}
     last: dict[tuple[str, int], tuple[int, int]] = {}
@@ -119,7 +120,8 @@ def _output_names(plan: Plan) -> dict[tuple[int, int], str]:
         for position, ref in enumerate(call.outputs):
             last[ref.space, ref.offset] = (index, position)
         if call.outputs and call.outputs[0].space == "arena":
-            name = call.meta.tap or call.meta.layer
+            by_sample = call.outputs[0].type.shape[:1] == (batch,)
+            name = call.meta.tap or (call.meta.layer if by_sample else "")
             if name and call.meta.named:
                 names[index, 0] = name
         if call.meta.second_tap and call.outputs[1].space == "arena":

@@ -10,6 +10,7 @@ from tvm import relax, te
 
 from millijoule.targets.kernels.epilogue import UNARY
 from millijoule.targets.passes import legal_arg, legal_norms
+from millijoule.targets.passes.legal_hyperbolic import hyperbolic
 from millijoule.targets.target import Isa
 
 # What an operator becomes; None leaves it to TVM
@@ -20,6 +21,8 @@ _POINTWISE = ("relax.erf", "relax.nn.gelu")
 _OURS: dict[str, Legalisation] = {
     "relax.argmax": legal_arg.argmax,
     "relax.argmin": legal_arg.argmin,
+    "relax.cosh": hyperbolic,
+    "relax.sinh": hyperbolic,
     "relax.nn.group_norm": legal_norms.group_norm,
     "relax.nn.instance_norm": legal_norms.instance_norm,
 }

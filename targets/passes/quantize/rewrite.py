@@ -43,6 +43,9 @@ from millijoule.targets.passes.quantize.values import (
     fixed_point,
 )
 
+# operators that make a layer; if they stay float, the record says so
+_PRODUCTS = frozenset({"relax.matmul", *(f"relax.nn.conv{n}d" for n in (1, 2, 3))})
+
 # Float operators after which a value has the same bits everywhere: one operation per element, or
 # none. Additions are missing: with a product before them, some targets round once, others twice.
 EXACT = {
@@ -275,9 +278,10 @@ class Rewriter:
         copy = relax.Call(call.op, [self.plain(a) for a in call.args], call.attrs, call.ty_args)
         result = self.emitter.emit(copy, var.name)
         self.named(result, self._layers.get(var.name, ""))
-        named = layer or self._layers.get(var.name, "")
-        if named:
-            self.notes.kept.append(named)
+        if op_name(call) in _PRODUCTS:
+            layer = layer or self._layers.get(var.name, "")
+        if layer:
+            self.notes.kept.append(layer)
         if isinstance(result.ty, relax.TupleType):
             return [Plain(f) for f in self.fields(result, len(result.ty.fields))]
         return Plain(result)

@@ -36,7 +36,8 @@ def _plain(result: Tensor) -> Tensor:
 def check(functions: Mapping[str, Function], folder: Path) -> None:
     """Build all ``functions`` of (x, y: float [3, 4, 5]; i, j: int64 in −3…2) and compare.
 
-    Tolerance: elementary functions of the C library and of torch differ in the last bits.
+    Tolerance: elementary functions differ from torch's in the last bits, and so do weights of
+    interpolation, which are products of places here and differences of them there.
     """
     generator = torch.Generator().manual_seed(0)
     x, y = (torch.randn(3, 4, 5, generator=generator) for _ in range(2))
@@ -48,6 +49,6 @@ def check(functions: Mapping[str, Function], folder: Path) -> None:
     wrong = {}
     for name, want in model.sample_outputs.items():
         assert got[name].dtype == want.dtype, name
-        if not np.allclose(got[name], want, rtol=1e-5, atol=1e-6):
+        if not np.allclose(got[name], want, rtol=1e-5, atol=3e-6):
             wrong[name] = float(np.abs(got[name] - want).max())
     assert not wrong, wrong

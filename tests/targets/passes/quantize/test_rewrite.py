@@ -209,7 +209,8 @@ def test_snntorch(reset: str, delay: bool, synaptic: bool, streaming: bool, tmp_
     build(integer, "host", tmp_path / "m.mjb").close()
     with mj.load(tmp_path / "m.mjb") as session:
         for check in verify(session):
-            assert check.max_abs_error == 0, check.name
+            # the read-out's potential is float, and its multiply-adds may be rounded once or twice
+            assert check.max_abs_error <= (1e-6 if check.name == "membrane" else 0), check.name
     counts = integer.quantization["accuracy"]["outputs"]["counts"]
     assert counts["max_error"] <= 2  # of 20 steps
 
