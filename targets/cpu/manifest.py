@@ -103,9 +103,9 @@ def _spike_input(
 def _output_names(plan: Plan, batch: int) -> dict[tuple[int, int], str]:
     """Names of kernel outputs in the arena: the op's tap, else the layer, else what they feed.
 
-    Only first results are named (by their layer if samples lie along their first axis), second ones
-    that the op taps, and whatever a spike-driven kernel reads; a second output of the same name gets
-    a number.
+    Only first results are named (by their layer if samples lie along their first axis), second
+    ones that the op taps, and whatever a spike-driven kernel reads; a second output of the same
+    name gets a number.
     """
     names: dict[tuple[int, int], str] = {}
     last: dict[tuple[str, int], tuple[int, int]] = {}
