@@ -17,12 +17,11 @@ import coremltools as ct
 from coremltools.converters.mil import Builder as mb  # noqa: N813 - its usual name
 from coremltools.converters.mil.mil import Function, Program
 
-from millijoule.converters.importer import tensor_type
 from millijoule.converters.model import Model
 from millijoule.converters.ops import TensorType
 from millijoule.targets.coreml.builder import MilEmitter, identifier, mil_type
 from millijoule.targets.coreml.emit import TABLE
-from millijoule.targets.graph import Written, check, check_precision, expand, walk
+from millijoule.targets.graph import Written, prepare
 
 _MODEL = "Data/com.apple.CoreML/model.mlmodel"
 _WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
@@ -46,43 +45,23 @@ def coreml_graph(
     target: str = "coreml",
     show: Collection[str] = (),
 ) -> CoremlGraph:
-    """Write ``model`` as an mlprogram.
+    """Write ``model`` as an mlprogram; arguments and errors as those of `graph.prepare`.
 
-    Args:
-        model: float32; not quantized.
-        precision: "float32", or "float16": what Core ML calculates in, as the Neural Engine must.
-        target: whose name errors carry.
-        show: vocabulary ops (``lif``) whose taps become outputs, too (see `onnx_graph`).
-
-    Raises UnsupportedError that names what has no form, before anything is written.
+    ``precision``: what Core ML calculates in; the Neural Engine wants float16.
     """
-    check_precision(model.module, precision, target)
-    count = len(model.inputs)
-    expanded = expand(model.module, model.layers, first_state=count, show=show, target=target)
-    module, layers = expanded.module, expanded.layers
-    check(module, TABLE, layers, target)
-    main, written = module["main"], list[Written]()
-    states = tuple(
-        (name, tensor_type(param))
-        for (name, _), param in zip(model.states, main.params[count:], strict=True)
-    )
-    inputs = [*model.inputs, *((f"state:{name}", t) for name, t in states)]
-    shown = [model.aliases.get(tap, tap) for tap in expanded.shown]
-    outputs = [*(n for n, _ in model.outputs), *shown, *(f"next:{n}" for n, _ in states)]
+    prepared = prepare(model, TABLE, precision, target, show)
+    inputs, outputs = prepared.inputs, prepared.outputs
     holders = {identifier(n): mb.placeholder(t.shape, mil_type(t)) for n, t in inputs}
     function = Function(holders, opset_version=ct.target.iOS18)
     with function:
         g = MilEmitter(function.inputs)
-        params = [g.input(name, t) for name, t in inputs]
-        results = walk(module, main, layers, params, g, TABLE, written)
-        for name, value in zip(outputs, results, strict=True):
-            g.output(name, value)
+        written = prepared.emit(g)
         function.set_outputs(g.outputs)
     program = Program()
     program.add_function("main", function)
     files = _package(_convert(program, precision))
     names = {n: identifier(n) for n in [*(n for n, _ in inputs), *outputs] if n != identifier(n)}
-    return CoremlGraph(files, tuple(written), states, names)
+    return CoremlGraph(files, written, prepared.states, names)
 
 
 def _convert(program: Program, precision: str) -> Any:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
-from millijoule.converters.importer import tensor_type
 from millijoule.converters.model import Model
 from millijoule.converters.ops import TensorType
-from millijoule.targets.graph import Written, check, check_precision, expand, walk
+from millijoule.targets.graph import Written, prepare
 from millijoule.targets.litert.builder import Buffers, LitertEmitter
 from millijoule.targets.litert.emit import TABLE
 
@@ -40,37 +39,18 @@ def litert_graph(
     target: str = "litert",
     show: Collection[str] = (),
 ) -> LitertGraph:
-    """Write ``model`` as TFLite.
+    """Write ``model`` as TFLite; arguments and errors as those of `graph.prepare`.
 
-    Args:
-        model: float32; not quantized.
-        precision: "float32", or "float16": large constants are stored in half, and calculated
-            with in float32 unless the device's delegate chooses half.
-        target: whose name errors carry.
-        show: vocabulary ops (``lif``) whose taps become outputs, too (see `onnx_graph`).
-
-    Raises UnsupportedError that names what has no form, before anything is written.
+    ``precision`` "float16": large constants are stored in half, and calculated with in float32
+    unless the device's delegate chooses half.
     """
-    check_precision(model.module, precision, target)
-    count = len(model.inputs)
-    expanded = expand(model.module, model.layers, first_state=count, show=show, target=target)
-    module, layers = expanded.module, expanded.layers
-    check(module, TABLE, layers, target)
+    prepared = prepare(model, TABLE, precision, target, show)
     shared = Buffers()
-    g, main, written = LitertEmitter(shared, precision), module["main"], list[Written]()
-    states = tuple(
-        (name, tensor_type(param))
-        for (name, _), param in zip(model.states, main.params[count:], strict=True)
-    )
-    inputs = [*model.inputs, *((f"state:{name}", t) for name, t in states)]
-    params = [g.input(name, t) for name, t in inputs]
-    results = walk(module, main, layers, params, g, TABLE, written)
-    shown = [model.aliases.get(tap, tap) for tap in expanded.shown]
-    outputs = [*(n for n, _ in model.outputs), *shown, *(f"next:{n}" for n, _ in states)]
-    for name, value in zip(outputs, results, strict=True):
-        g.output(name, value)
-    data = _serialize(shared, g, [n for n, _ in inputs], outputs, model.name)
-    return LitertGraph(data, tuple(written), states)
+    g = LitertEmitter(shared, precision)
+    written = prepared.emit(g)
+    inputs = [name for name, _ in prepared.inputs]
+    data = _serialize(shared, g, inputs, list(prepared.outputs), model.name)
+    return LitertGraph(data, written, prepared.states)
 
 
 def _serialize(
