@@ -279,7 +279,7 @@ class Rewriter:
         result = self.emitter.emit(copy, var.name)
         self.named(result, self._layers.get(var.name, ""))
         if op_name(call) in _PRODUCTS:
-            layer = layer or self._layers.get(var.name, "")
+            layer = layer or self._layer_of(var)
         if layer:
             self.notes.kept.append(layer)
         if isinstance(result.ty, relax.TupleType):
