@@ -44,7 +44,6 @@ def expand(
     layers: Mapping[str, str],
     *,
     first_state: int,
-    whole: Collection[str] = (),
     show: Collection[str] = (),
     target: str = "graph",
 ) -> Expanded:
@@ -55,13 +54,12 @@ def expand(
         layers: Relax variable → torch module.
         first_state: index of the first parameter that is a state: spikes in states become float32,
             while the caller's own uint8 inputs stay what they are.
-        whole: vocabulary ops (``binary_linear``) that stay calls of their composite function.
         show: vocabulary ops whose taps (``spikes:<layer>``) become outputs.
         target: whose name errors carry.
 
     Raises UnsupportedError for an op that has no form, such as the integer ops of int8 programs.
     """
-    return _Expander(module, layers, first_state, frozenset(whole), frozenset(show), target).run()
+    return _Expander(module, layers, first_state, frozenset(show), target).run()
 
 
 class _Expander:
@@ -70,11 +68,10 @@ class _Expander:
         module: tvm.IRModule,
         layers: Mapping[str, str],
         first_state: int,
-        whole: frozenset[str],
         show: frozenset[str],
         target: str,
     ) -> None:
-        self._module, self._layers, self._whole, self._show = module, layers, whole, show
+        self._module, self._layers, self._show = module, layers, show
         self._shown: dict[str, relax.Expr] = {}
         self._first_state, self._target = first_state, target
         self._builder = relax.BlockBuilder()
@@ -146,9 +143,6 @@ class _Expander:
         op = str(attrs["Composite"]).removeprefix(COMPOSITE_PREFIX)
         layer = str(attrs[LAYER_KEY]) or layer
         values = json.loads(str(attrs[ATTRS_KEY]))
-        if op in self._whole:
-            callee = self._builder.add_func(self._module[call.op], f"mj_{op}")
-            return self._emit(relax.Call(callee, args), layer)
         form = FORMS.get(op)
         if form is None:
             raise UnsupportedError(

@@ -10,14 +10,14 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from millijoule.converters.importer import COMPOSITE_PREFIX, LAYER_KEY
+from millijoule.converters.importer import ATTRS_KEY, COMPOSITE_PREFIX, LAYER_KEY
 from millijoule.converters.ops import TensorType
 from millijoule.errors import UnsupportedError
 from millijoule.targets.graph.node import Arg, Emitter, Node, Scan, Table, Value, Written
 from millijoule.targets.passes.match import op_name
 
 SCAN_KEY = "mj.scan"  # attribute of a composite that `expand` gave a step function
-ATTRS = "mj.attrs"
+STEP_KEY = "mj.step"  # attribute of that function
 
 # moves of constants that are done here, so that emitters see plain weights
 _FOLDED = {
@@ -44,7 +44,7 @@ class Graph:
         steps = [
             f
             for _, f in sorted(module.functions.items(), key=lambda item: item[0].name_hint)
-            if isinstance(f, relax.Function) and f.attrs and "mj.step" in f.attrs
+            if isinstance(f, relax.Function) and f.attrs and STEP_KEY in f.attrs
         ]
         return [module["main"], *steps]
 
@@ -70,7 +70,7 @@ class Graph:
         attrs = self._module[call.op].attrs
         op = COMPOSITE_PREFIX + str(attrs["Composite"]).removeprefix(COMPOSITE_PREFIX)
         scan = _scan(self._module, attrs)
-        values = json.loads(str(attrs[ATTRS]))
+        values = json.loads(str(attrs[ATTRS_KEY]))
         return Node(op, tuple(args), values, results, str(attrs[LAYER_KEY]) or layer, name, scan)
 
 

@@ -154,6 +154,18 @@ class LitertEmitter:
         self.graph.operators.append(made)
         return tuple(values)
 
+    def reshaped(self, x: Value, shape: Sequence[int]) -> Value:
+        """``x`` seen in another shape."""
+        t = TensorType(tuple(shape), x.type.dtype)
+        return self.op("RESHAPE", [x, self.ints(t.shape)], t)
+
+    def moved(self, x: Value, axes: Sequence[int]) -> Value:
+        """``x`` with its axes in another order; ``x`` itself if that is theirs."""
+        if list(axes) == sorted(axes):
+            return x
+        t = TensorType(tuple(x.type.shape[a] for a in axes), x.type.dtype)
+        return self.op("TRANSPOSE", [x, self.ints(axes)], t)
+
     def scan(
         self, node: Node, walk_step: Callable[[Emitter, Sequence[Arg]], list[Arg]]
     ) -> tuple[Value, ...]:

@@ -17,7 +17,7 @@ import numpy as np
 from ..bundle import Bundle, GraphProgram, Manifest
 from ..errors import BundleError, DeviceError, UsageError
 
-__all__ = ["GraphExecutor", "cache_folder", "require_module", "unpack"]
+__all__ = ["GraphExecutor", "cache_folder", "one_line", "require_module", "unpack"]
 
 
 class GraphExecutor(ABC):
@@ -119,12 +119,16 @@ def require_module(name: str, what: str, remedy: str) -> ModuleType:
         raise DeviceError(f"[device] {what} needs {name} ({error}); {remedy}") from error
 
 
+def one_line(error: Exception) -> str:
+    """What a runtime says, on one line; the name of a silent error."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def cache_folder() -> Path:
     """Where unpacked graphs and engines are kept: ``MJ_CACHE``, else the user's cache."""
-    root = os.environ.get("MJ_CACHE") or os.environ.get("XDG_CACHE_HOME")
-    if os.environ.get("MJ_CACHE"):
-        return Path(str(root))
-    return (Path(root) if root else Path.home() / ".cache") / "millijoule"
+    if own := os.environ.get("MJ_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millijoule"
 
 
 def unpack(bundle: Bundle, prefix: str) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..bundle import Bundle
 from ..errors import DeviceError
-from .graph import GraphExecutor, require_module
+from .graph import GraphExecutor, one_line, require_module
 
 __all__ = ["LitertProgram"]
 
@@ -27,14 +27,14 @@ class LitertProgram(GraphExecutor):
             self._interpreter.allocate_tensors()
             self._run = self._interpreter.get_signature_runner()
         except (ValueError, RuntimeError) as error:
-            raise DeviceError(f"[litert] cannot load the graph: {_line(error)}") from error
+            raise DeviceError(f"[litert] cannot load the graph: {one_line(error)}") from error
 
     def infer(self, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Outputs of the graph by name."""
         try:
             results: Mapping[str, np.ndarray] = self._run(**feeds)
         except (ValueError, RuntimeError) as error:
-            raise DeviceError(f"[litert] the graph failed: {_line(error)}") from error
+            raise DeviceError(f"[litert] the graph failed: {one_line(error)}") from error
         return results
 
 
@@ -44,7 +44,3 @@ def _module() -> ModuleType:
         return require_module("ai_edge_litert.interpreter", "target litert", _REMEDY)
     except DeviceError:
         return require_module("tflite_runtime.interpreter", "target litert", _REMEDY)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

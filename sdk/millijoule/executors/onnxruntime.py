@@ -11,7 +11,7 @@ import numpy as np
 
 from ..bundle import Bundle
 from ..errors import DeviceError
-from .graph import GraphExecutor, require_module
+from .graph import GraphExecutor, one_line, require_module
 
 __all__ = ["OnnxRuntimeProgram"]
 
@@ -33,7 +33,7 @@ class OnnxRuntimeProgram(GraphExecutor):
                 providers=["CPUExecutionProvider"],
             )
         except Exception as error:  # the classes of onnxruntime's errors are private
-            raise DeviceError(f"[onnxruntime] cannot load the graph: {_line(error)}") from error
+            raise DeviceError(f"[onnxruntime] cannot load the graph: {one_line(error)}") from error
         self._outputs = [o.name for o in self._session.get_outputs()]
 
     def infer(self, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
@@ -41,9 +41,5 @@ class OnnxRuntimeProgram(GraphExecutor):
         try:
             values = self._session.run(self._outputs, dict(feeds))
         except Exception as error:
-            raise DeviceError(f"[onnxruntime] the graph failed: {_line(error)}") from error
+            raise DeviceError(f"[onnxruntime] the graph failed: {one_line(error)}") from error
         return dict(zip(self._outputs, values, strict=True))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

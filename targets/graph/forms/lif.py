@@ -12,10 +12,9 @@ from millijoule.converters.importer import emit_composite, relax_type, tensor_ty
 from millijoule.converters.ops import VOCABULARY, LifRule, TensorType
 from millijoule.converters.ops.lif.op import rule_of
 from millijoule.targets.graph.forms.expansion import Expansion
-from millijoule.targets.graph.walk import SCAN_KEY
+from millijoule.targets.graph.walk import SCAN_KEY, STEP_KEY
 
 op = relax.op
-STEP_KEY = "mj.step"
 
 
 def lif(

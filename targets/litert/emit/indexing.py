@@ -65,12 +65,12 @@ def topk(g: LitertEmitter, n: Node) -> Value | tuple[Value, ...]:
     sorts = n.op != "relax.topk"
     kept = {"relax.sort": "values", "relax.argsort": "indices"}.get(n.op) or n.attrs["ret_type"]
     largest = bool(n.attrs["descending"] if sorts else n.attrs["largest"])
-    source = _moved(g, x if largest else g.op("NEG", [x], x.type), order)
+    source = g.moved(x if largest else g.op("NEG", [x], x.type), order)
     count = np.array(shape[axis], np.int32)
     last = tuple(shape[i] for i in order)
     types = [TensorType(last, x.type.dtype), TensorType(last, "int32")]
     back = [int(i) for i in np.argsort(order)]
-    values, places = (_moved(g, v, back) for v in g.ops("TOPK_V2", [source, count], types))
+    values, places = (g.moved(v, back) for v in g.ops("TOPK_V2", [source, count], types))
     if kept != "indices" and not largest:
         values = g.op("NEG", [values], values.type)
     wanted = n.results[-1]
@@ -80,14 +80,6 @@ def topk(g: LitertEmitter, n: Node) -> Value | tuple[Value, ...]:
     if kept == "both":
         return values, places
     return values if kept == "values" else places
-
-
-def _moved(g: LitertEmitter, x: Value, axes: list[int]) -> Value:
-    """``x`` with its axes in another order."""
-    if axes == sorted(axes):
-        return x
-    t = TensorType(tuple(x.type.shape[a] for a in axes), x.type.dtype)
-    return g.op("TRANSPOSE", [x, g.ints(axes)], t)
 
 
 @emits("relax.image.resize2d")

@@ -27,25 +27,13 @@ def matmul(g: LitertEmitter, n: Node) -> Value:
                     keepNumDims=True)  # fmt: skip
     left, right = g.value(x), g.value(w)
     if len(left.type.shape) == 1:
-        left = reshaped(g, left, (1, *left.type.shape))
+        left = g.reshaped(left, (1, *left.type.shape))
     if len(right.type.shape) == 1:
-        right = reshaped(g, right, (*right.type.shape, 1))
+        right = g.reshaped(right, (*right.type.shape, 1))
     batch = np.broadcast_shapes(left.type.shape[:-2], right.type.shape[:-2])
     shape = (*batch, left.type.shape[-2], right.type.shape[-1])
     y = g.op("BATCH_MATMUL", [left, right], TensorType(shape, n.type.dtype))
-    return y if shape == n.type.shape else reshaped(g, y, n.type.shape)
-
-
-def reshaped(g: LitertEmitter, x: Value, shape: Sequence[int]) -> Value:
-    """``x`` seen in another shape."""
-    t = TensorType(tuple(shape), x.type.dtype)
-    return g.op("RESHAPE", [x, g.ints(t.shape)], t)
-
-
-def moved(g: LitertEmitter, x: Value, axes: Sequence[int]) -> Value:
-    """``x`` with its axes in another order."""
-    t = TensorType(tuple(x.type.shape[a] for a in axes), x.type.dtype)
-    return g.op("TRANSPOSE", [x, g.ints(axes)], t)
+    return y if shape == n.type.shape else g.reshaped(y, n.type.shape)
 
 
 def _padded(g: LitertEmitter, x: Value, widths: Sequence[Sequence[int]], value: float) -> Value:
@@ -65,18 +53,18 @@ def _channels_last(g: LitertEmitter, n: Node, layout: str) -> Value:
     x = g.value(n.args[0])
     if len(x.type.shape) == 3:
         batch, channels, steps = x.type.shape
-        return reshaped(g, moved(g, x, [0, 2, 1]), (batch, 1, steps, channels))
+        return g.reshaped(g.moved(x, [0, 2, 1]), (batch, 1, steps, channels))
     if len(x.type.shape) != 4:
         raise UnsupportedError(f"[litert] {n.op} of layer {n.layer!r} must have one or two axes")
-    return moved(g, x, [0, 2, 3, 1])
+    return g.moved(x, [0, 2, 3, 1])
 
 
 def _channels_first(g: LitertEmitter, y: Value, t: TensorType) -> Value:
     """The way back to the layout of the model."""
     if len(t.shape) == 3:
         batch, channels, steps = t.shape
-        return moved(g, reshaped(g, y, (batch, steps, channels)), [0, 2, 1])
-    return moved(g, y, [0, 3, 1, 2])
+        return g.moved(g.reshaped(y, (batch, steps, channels)), [0, 2, 1])
+    return g.moved(y, [0, 3, 1, 2])
 
 
 def _two(values: Sequence[int], filler: int) -> list[int]:
@@ -243,17 +231,17 @@ def group_norm(g: LitertEmitter, n: Node) -> Value:
     x, gamma, beta = n.args
     batch, channels, *space = n.type.shape
     groups = int(n.attrs["num_groups"])
-    rows = reshaped(g, g.value(x), (batch, groups, n.type.size // (batch * groups)))
-    y = reshaped(g, _normal(g, rows, [2], n.attrs["epsilon"]), n.type.shape)
+    rows = g.reshaped(g.value(x), (batch, groups, n.type.size // (batch * groups)))
+    y = g.reshaped(_normal(g, rows, [2], n.attrs["epsilon"]), n.type.shape)
     spread = (channels, *[1] * len(space))
-    factor, shift = (reshaped(g, g.value(p), spread) for p in (gamma, beta))
+    factor, shift = (g.reshaped(g.value(p), spread) for p in (gamma, beta))
     return g.op("ADD", [g.op("MUL", [y, factor], n.type), shift], n.type)
 
 
 @emits("relax.nn.attention", "relax.nn.attention_bias")
 def attention(g: LitertEmitter, n: Node) -> Value:
     """softmax(q·kᵀ·scale + bias)·v for q, k, v [B, N, H, D]."""
-    q, k, v = (moved(g, g.value(a), [0, 2, 1, 3]) for a in n.args[:3])
+    q, k, v = (g.moved(g.value(a), [0, 2, 1, 3]) for a in n.args[:3])
     batch, heads, queries, size = q.type.shape
     keys, dtype = k.type.shape[2], n.type.dtype
     scale = n.attrs["scale"]
@@ -270,4 +258,4 @@ def attention(g: LitertEmitter, n: Node) -> Value:
         scores = g.op("ADD", [scores, hidden], grid)
     weights = g.op("SOFTMAX", [scores], grid, beta=1.0)
     shape = TensorType((batch, heads, queries, v.type.shape[3]), dtype)
-    return moved(g, g.op("BATCH_MATMUL", [weights, v], shape), [0, 2, 1, 3])
+    return g.moved(g.op("BATCH_MATMUL", [weights, v], shape), [0, 2, 1, 3])

@@ -77,7 +77,5 @@ def softmax(g: LitertEmitter, n: Node) -> Value:
     if axis == rank - 1:
         return g.op(op, n.args, n.type, **options)
     order = [*(i for i in range(rank) if i != axis), axis]
-    moved = TensorType(tuple(n.type.shape[i] for i in order), n.type.dtype)
-    y = g.op(op, [g.op("TRANSPOSE", [n.args[0], g.ints(order)], moved)], moved, **options)
-    back = [int(i) for i in np.argsort(order)]
-    return g.op("TRANSPOSE", [y, g.ints(back)], n.type)
+    x = g.moved(g.value(n.args[0]), order)
+    return g.moved(g.op(op, [x], x.type, **options), [int(i) for i in np.argsort(order)])

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...bundle import Bundle
 from ...errors import DeviceError
-from ..graph import GraphExecutor, require_module, unpack
+from ..graph import GraphExecutor, one_line, require_module, unpack
 
 __all__ = ["CoremlProgram", "package"]
 
@@ -48,21 +48,17 @@ class CoremlProgram(GraphExecutor):
                 package(bundle), compute_units=getattr(ct.ComputeUnit, units)
             )
         except Exception as error:  # coremltools raises what Core ML says, as several classes
-            raise DeviceError(f"[coreml] cannot load the package: {_line(error)}") from error
+            raise DeviceError(f"[coreml] cannot load the package: {one_line(error)}") from error
 
     def infer(self, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Predictions by name."""
         try:
             results = self._model.predict({n: as_input(x) for n, x in feeds.items()})
         except Exception as error:
-            raise DeviceError(f"[coreml] the prediction failed: {_line(error)}") from error
+            raise DeviceError(f"[coreml] the prediction failed: {one_line(error)}") from error
         return {name: np.asarray(value) for name, value in results.items()}
 
 
 def as_input(array: np.ndarray) -> np.ndarray:
     """``array`` in the type that Core ML takes it in: floats of 32 bits, integers of 32 bits."""
     return array.astype(np.float32 if array.dtype.kind == "f" else np.int32)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

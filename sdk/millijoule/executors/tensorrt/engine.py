@@ -70,7 +70,7 @@ def build_engine(
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(graph):
         errors = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
-        raise DeviceError(f"[tensorrt] it cannot read the graph: {_one_line(errors)}")
+        raise DeviceError(f"[tensorrt] it cannot read the graph: {' '.join(errors.split())}")
     config = builder.create_builder_config()
     pool = trt.MemoryPoolType.WORKSPACE
     config.set_memory_pool_limit(pool, int(recipe["workspace_mb"]) << 20)
@@ -129,8 +129,4 @@ def _logger(trt: Any) -> Any:
 
 
 def _said(logger: Any) -> str:
-    return _one_line("; ".join(logger.messages[-3:])) or "no message"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join("; ".join(logger.messages[-3:]).split()) or "no message"
