@@ -1,6 +1,6 @@
 """TIR kernels → one object file with a plain C ABI and no TVM runtime.
 
-``MakePackedAPI`` is replaced by `_plain_c_abi`: ``int32_t kernel(void *buffer0, …)``, zero on
+``MakePackedAPI`` is replaced by `plain_c_abi`: ``int32_t kernel(void *buffer0, …)``, zero on
 success. Large scratch buffers become calls of ``TVMBackendAllocWorkspace``, which the C runtime
 serves from the arena; `workspace_bytes` says beforehand how much they need.
 """
@@ -44,7 +44,8 @@ def _plain_c(func: tirx.PrimFunc) -> tirx.PrimFunc:
 
 
 @tvm.transform.module_pass(opt_level=0)
-def _plain_c_abi(mod: tvm.IRModule, _: Any) -> tvm.IRModule:
+def plain_c_abi(mod: tvm.IRModule, _: Any) -> tvm.IRModule:
+    """Give every kernel parameters that are bare pointers and a result of zero."""
     functions = {
         gv: _plain_c(f) if isinstance(f, tirx.PrimFunc) and "global_symbol" in f.attrs else f
         for gv, f in mod.functions.items()
@@ -122,7 +123,7 @@ def _pipeline() -> tuple[Any, Any, Any]:
         s_tir.transform.RewriteUnsafeSelect(),
         tirx.transform.CommonSubexprElim(),
         tirx.transform.VerifyMemory(),
-        _plain_c_abi,
+        plain_c_abi,
     ]
 
     @tvm.transform.module_pass(opt_level=0)

@@ -66,6 +66,11 @@ class KernelMeta:
         return KernelMeta(**json.loads(str(func.attrs[META_KEY])))
 
 
+def with_meta(func: tirx.PrimFunc, meta: KernelMeta) -> tirx.PrimFunc:
+    """``func`` that carries ``meta``."""
+    return func.with_attr(META_KEY, json.dumps(asdict(meta), sort_keys=True))
+
+
 def call_kernel(
     builder: relax.BlockBuilder,
     form: KernelForm,
@@ -77,7 +82,7 @@ def call_kernel(
 
     Scratch buffers are further outputs of the call, so that the memory plan provides them.
     """
-    func = form.func.with_attr(META_KEY, json.dumps(asdict(meta), sort_keys=True))
+    func = with_meta(form.func, meta)
     name = str(func.attrs["global_symbol"]) if "global_symbol" in func.attrs else meta.op
     gv = builder.add_func(func, name)
     outputs: list[Any] = [*results, *(relax_type(t) for t in form.scratch)]

@@ -8,9 +8,7 @@ covers stays as TVM made it, and its meta says so (``scheduled`` is false).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import tvm
@@ -18,7 +16,7 @@ from tvm import relax, tirx
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from millijoule.targets.passes.count import count_arithmetic
-from millijoule.targets.passes.meta import META_KEY, KernelMeta
+from millijoule.targets.passes.meta import KernelMeta, with_meta
 from millijoule.targets.passes.rewrite_main import rewrite_main
 from millijoule.targets.passes.schedule.rule import scheduled
 from millijoule.targets.target import Target
@@ -61,8 +59,7 @@ class _Scheduling(PyExprMutator):
         results = len(call.ty.fields) if isinstance(call.ty, relax.TupleType) else 1
         name = gv.name_hint
         meta = KernelMeta(name, self._layer, results, multiplies, adds, scheduled=by_rule)
-        new = new.with_attr(META_KEY, json.dumps(asdict(meta), sort_keys=True))
-        own = self.builder_.add_func(new, name)
+        own = self.builder_.add_func(with_meta(new, meta), name)
         return relax.Call(call.op, [own, *call.args[1:]], call.attrs, call.ty_args)
 
     def _try(self, func: tirx.PrimFunc) -> tuple[tirx.PrimFunc, bool]:
