@@ -30,7 +30,7 @@ from millijoule.targets.mcu.csource import kernels_to_c
 from millijoule.targets.mcu.footprint import measure
 from millijoule.targets.mcu.frontend import frontend_source
 from millijoule.targets.mcu.header import linker_budget, model_header, weights_source
-from millijoule.targets.mcu.library import archive, standalone, strip_kernels
+from millijoule.targets.mcu.library import archive, clean_kernels, standalone
 from millijoule.targets.passes.pipeline import lower_for_cpu
 from millijoule.targets.target import SCALAR, Target
 from millijoule.targets.toolchain import runtime_include, runtime_sources
@@ -87,7 +87,7 @@ def _compile_object(
     """``libmodel.a`` in ``program``: kernels by LLVM, entry and runtime by ``cc``."""
     kernels, entry = program.parent / "kernels.o", program.parent / "entry.c"
     workspace = compile_object(plan.kernels, target, kernels)
-    strip_kernels(kernels, cc)
+    clean_kernels(kernels, cc, target.float_abi == "hard")
     memory = memory_of(plan, _signature(model), workspace)
     entry.write_text(_entry(model, plan, memory))
     shutil.copy(runtime_include() / "millijoule.h", program)

@@ -45,6 +45,15 @@ def archive(
     return out
 
 
+# Helpers that mj_arm_helpers.c of the C runtime defines, and says why
+_HELPERS = (
+    *("floatdisf", "floatundisf", "floatdidf", "floatundidf", "floatsidf", "floatunsidf"),
+    *("fixsfdi", "fixunssfdi", "fixdfdi", "fixunsdfdi", "fixdfsi", "fixunsdfsi"),
+    *("extendsfdf2", "truncdfsf2", "adddf3", "subdf3", "muldf3", "divdf3"),
+    *("eqdf2", "nedf2", "ltdf2", "ledf2", "gtdf2", "gedf2", "unorddf2"),
+)
+
+
 def standalone(generated: Mapping[str, str], definitions: Mapping[str, str]) -> dict[str, str]:
     """Sources (file name → text) that compile as they lie in a folder, whatever the flags.
 
@@ -67,9 +76,16 @@ def _private_headers() -> list[Path]:
     return sorted(runtime_sources()[0].parent.glob("*.h"))
 
 
-def strip_kernels(kernels: Path, cc: Toolchain) -> None:
-    """Drop debug data and unwind tables, which would pull an unwinder into the firmware."""
+def clean_kernels(kernels: Path, cc: Toolchain, hard_float: bool) -> None:
+    """Drop debug data and unwind tables, which would pull an unwinder into the firmware.
+
+    ``hard_float``: also turn calls of GCC's arithmetic helpers, whose floats are not where LLVM puts
+    them, to those of the C runtime.
+    """
     tables = [f"--remove-section={s}*" for s in (".ARM.exidx", ".ARM.extab", ".rel.ARM.exidx")]
     arguments = ["--enable-deterministic-archives", "--strip-debug", *tables]
-    arguments += ["--strip-symbol=__aeabi_unwind_cpp_pr0", str(kernels)]
+    arguments += ["--strip-symbol=__aeabi_unwind_cpp_pr0"]
+    if hard_float:
+        arguments += [f"--redefine-sym=__{name}=mj_{name}" for name in _HELPERS]
+    arguments.append(str(kernels))
     tool(cc, "objcopy").run(arguments)
