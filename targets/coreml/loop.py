@@ -40,7 +40,7 @@ def while_loop(
         for index, axis in plan.sequences.items():
             args[index] = _at(g, args[index], now, axis)
         results = walk_step(g, args)
-        following = [g.handle(r) for r in results[: len(states)]]
+        following = [_variable(g.handle(r)) for r in results[: len(states)]]
         totals = variables[len(states) :]
         rows = [g.handle(r) for r in results[len(states) :]]
         put = [
@@ -61,6 +61,12 @@ def while_loop(
         Value(f"loop{i}", t, outs[offset[kind] + index])
         for i, ((kind, index), t) in enumerate(zip(plan.results, node.results, strict=True))
     )
+
+
+def _variable(state: Any) -> Any:
+    """``state`` as a variable of the loop: coremltools gives joined tensors symbols for values, and
+    would have them be the same after every step. Its own passes take the product by one out."""
+    return state if state.sym_val is None else mb.mul(x=state, y=np.float32(1))
 
 
 def _type(arg: Arg) -> TensorType:

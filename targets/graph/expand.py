@@ -20,6 +20,7 @@ from millijoule.converters.importer import (
 from millijoule.converters.ops import VOCABULARY, TensorType, VocabularyOp
 from millijoule.converters.ops.vocabulary import Attrs
 from millijoule.errors import UnsupportedError
+from millijoule.targets.graph.channels import channels_first
 from millijoule.targets.graph.forms import FORMS, Expansion
 from millijoule.targets.passes.match import op_name
 
@@ -175,7 +176,10 @@ class _Expander:
             shape, kind = tensor_type(args[0]).shape, str(call.ty.dtype)
             kind = "float32" if kind == SPIKE else kind
             return self._emit(relax.op.full(shape, args[1], kind), layer)
-        return self._emit(relax.Call(call.op, _unify(args, name), call.attrs), layer)
+        moved = channels_first(call, name, args, lambda expr: self._emit(expr, layer))
+        if moved is None:
+            moved = relax.Call(call.op, _unify(args, name), call.attrs)
+        return self._emit(moved, layer)
 
     def _emit(self, expr: relax.Expr, layer: str) -> relax.Var:
         var = self._builder.emit(expr)

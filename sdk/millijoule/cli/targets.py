@@ -1,4 +1,4 @@
-"""mj targets: list what can be built for, and what was proved where."""
+"""mj targets: list what can be built for, what was proved where, and how near to its reference."""
 
 from __future__ import annotations
 
@@ -18,12 +18,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="list the operators of a target, or of a front end: torch, onnx, tflite",
     )
+    parser.add_argument(
+        "--matrix",
+        action="store_true",
+        help="list every family on every target: what verified it, and its largest error",
+    )
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Print the tables of targets and of boards, or one of operators."""
     if arguments.ops is not None:
         return _operators(arguments.ops, console)
+    if arguments.matrix:
+        return _matrix(console)
     with host_side():
         from ..targets import list_boards, list_targets
 
@@ -60,4 +67,38 @@ def _operators(name: str, console: Console) -> int:
     columns = ("operator", "support", "note")
     console.table(columns, rows)
     console.json([dict(zip(columns, row, strict=True)) for row in rows])
+    return 0
+
+
+def _matrix(console: Console) -> int:
+    """Print a table of families and targets for whole sequences, and one for streams."""
+    with host_side():
+        from ..targets import list_targets
+        from ..targets.matrix import STREAMING, WHOLE, read_matrix
+
+        targets = [target.name for target in list_targets()]
+        matrix = read_matrix()
+    for form in (WHOLE, STREAMING):
+        rows = [row for row in matrix.rows if row.form == form]
+        table = []
+        for target in targets:
+            cells = [matrix.cells.get((row.name, row.form, target)) for row in rows]
+            devices = sorted({cell.device for cell in cells if cell and cell.device})
+            shown = [cell.text if cell else "not measured" for cell in cells]
+            table.append((target, ", ".join(devices) or "nothing here", *shown))
+        console.table(("target", "verified by", *(row.name for row in rows)), table, form)
+        console.text()
+    console.text(
+        "float32; figures: largest absolute error of an output from its reference, with every"
+        " spike, attention map and integer equal"
+    )
+    for cell in matrix.cells.values():
+        if cell.reason and cell.target in targets:
+            console.text(f"{cell.row} ({cell.form}) on {cell.target}: {cell.status}: {cell.reason}")
+    console.json(
+        {
+            "rows": [dataclasses.asdict(row) for row in matrix.rows],
+            "cells": [dataclasses.asdict(cell) for cell in matrix.cells.values()],
+        }
+    )
     return 0

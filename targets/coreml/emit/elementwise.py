@@ -7,7 +7,7 @@ from coremltools.converters.mil.mil import types
 
 from millijoule.errors import UnsupportedError
 from millijoule.targets.coreml.builder import NAMES, MilEmitter
-from millijoule.targets.graph import Node, Value
+from millijoule.targets.graph import Arg, Node, Value
 from millijoule.targets.graph.node import Registry
 
 emits = Registry()
@@ -70,12 +70,24 @@ def trunc(g: MilEmitter, n: Node) -> Value:
 
 @emits("relax.where")
 def where(g: MilEmitter, n: Node) -> Value:
-    """``select`` wants operands of one shape or scalars, so the others are spread first."""
+    """``select`` wants operands of one shape or scalars, so the others are spread first.
+
+    A constant that is one number stays one beside a tensor: spread, it would be stored in full.
+    """
     condition, a, b = (_spread(g, arg, n) for arg in n.args)
+    if isinstance(a, np.ndarray) != isinstance(b, np.ndarray):
+        a, b = (_number(x) for x in (a, b))
     return g.op("select", n.type, cond=condition, a=a, b=b)
 
 
-def _spread(g: MilEmitter, arg: object, n: Node) -> Value | np.ndarray:
+def _number(x: Value | np.ndarray) -> Value | np.ndarray:
+    """A constant whose elements are all the same as one number."""
+    if isinstance(x, np.ndarray) and x.size and not np.any(x != x.flat[0]):
+        return np.asarray(x.flat[0], x.dtype)
+    return x
+
+
+def _spread(g: MilEmitter, arg: Arg, n: Node) -> Value | np.ndarray:
     """``arg`` in the shape of the result."""
     shape = n.type.shape
     if not isinstance(arg, Value):

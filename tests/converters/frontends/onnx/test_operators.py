@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .graphs import Case, case, check
+from fixtures.onnx_graphs import Case, case, check
 
 RNG = np.random.default_rng(0)
 

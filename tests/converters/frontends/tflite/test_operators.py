@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from .graphs import Case, case, check
+from fixtures.tflite_graphs import Case, case, check
 
 RNG = np.random.default_rng(0)
 SAME, VALID = schema.Padding.SAME, schema.Padding.VALID

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 import millijoule as mj
+from fixtures.tflite_graphs import Graph, Quantized, case, compare, model_of, schema
 from millijoule.converters import convert
 from millijoule.errors import MjError, ModelError, UnsupportedError, UsageError
 from millijoule.targets import build
-
-from .graphs import Graph, Quantized, case, compare, model_of, schema
 
 RNG = np.random.default_rng(0)
 
