@@ -20,7 +20,8 @@ class Isa:
 
     ``int8`` names the instructions that multiply and add bytes: "dot" (SDOT), "vnni" (VPDPBUSD),
     "dsp" (SMLAD on pairs of 16 bits), "mve" (VMLADAV), or "widen" where bytes are widened first.
-    ``popcount``: whether AVX-512 counts bits in words (VPOPCNTDQ).
+    ``popcount``: whether AVX-512 counts bits in words (VPOPCNTDQ). ``bit_mma``: whether tensor
+    cores multiply matrices of bits.
     """
 
     name: str
@@ -28,6 +29,12 @@ class Isa:
     registers: int
     int8: str = "widen"
     popcount: bool = False
+    bit_mma: bool = False
+
+    @property
+    def gpu(self) -> bool:
+        """Whether kernels run on blocks of threads; a thread is scalar."""
+        return self.name == "gpu"
 
 
 AVX512 = Isa("avx512", lanes=16, registers=32)
@@ -43,6 +50,8 @@ NEON_V7 = Isa("neon", lanes=4, registers=16)
 DSP = Isa("dsp", lanes=1, registers=32, int8="dsp")
 MVE = Isa("mve", lanes=4, registers=8, int8="mve")
 SCALAR = Isa("scalar", lanes=1, registers=8)
+GPU = Isa("gpu", lanes=1, registers=255)
+GPU_BIT_MMA = Isa("gpu", lanes=1, registers=255, bit_mma=True)
 
 
 STATIC_AOT, STATIC_LIBRARY = "static-aot", "static-library"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from millijoule.errors import DeviceError
+from millijoule.targets.jetson.headers import HEADERS
 from millijoule.targets.jetson.multiprocessor import Occupancy, multiprocessor, occupancy
 
 
@@ -32,8 +33,9 @@ class Compiler:
 _CUDA_11 = Compiler("nvidia-cuda-nvrtc-cu11", "cuda_nvrtc/lib/libnvrtc.so.11.2", "11.8")
 _CUDA_12 = Compiler("nvidia-cuda-nvrtc-cu12", "cuda_nvrtc/lib/libnvrtc.so.12", "12.6")
 _CUDA_13 = Compiler("nvidia-cuda-nvrtc", "cu13/lib/libnvrtc.so.13", "13")
-# a·b + c is contracted, as everywhere in CUDA
-_OPTIONS = ("--std=c++17", "--ptxas-options=-v")
+# Products and sums are rounded one by one, as on a CPU: a network of spikes gives the same bits.
+# Kernels that gain by contraction ask for it (`threads.fma`).
+_OPTIONS = ("--std=c++17", "--fmad=false", "--ptxas-options=-v")
 
 
 def compiler_for(sm: int) -> Compiler:
@@ -120,7 +122,12 @@ class _Program:
 
     def __init__(self, library: Any, source: str) -> None:
         self._library, self._handle = library, ctypes.c_void_p()
-        self._call("CreateProgram", source.encode(), b"kernels.cu", 0, None, None, create=True)
+        texts, names = (
+            (ctypes.c_char_p * len(HEADERS))(*(t.encode() for t in part))
+            for part in (HEADERS.values(), HEADERS)
+        )
+        args = source.encode(), b"kernels.cu", len(HEADERS), texts, names
+        self._call("CreateProgram", *args, create=True)
 
     def _call(self, name: str, *args: Any, create: bool = False) -> int:
         handle = ctypes.byref(self._handle) if create else self._handle

@@ -22,6 +22,7 @@ from millijoule.targets.kernels.binary.words import (
     pack_bits,
     words_of,
 )
+from millijoule.targets.kernels.binary.words_gpu import pack_on_gpu
 from millijoule.targets.kernels.form import KernelForm, parallel_chunks
 from millijoule.targets.target import Isa
 
@@ -51,6 +52,10 @@ class Planes:
     def get(self, row: Any, plane: int, index: Any, lanes: int = 1) -> Any:
         """One word of a row, in every lane."""
         return simd.splat(self._buffer[row, plane, index], lanes)
+
+    def plane(self, row: Any, plane: Any, index: Any) -> Any:
+        """One word of a row; the plane may be calculated."""
+        return self._buffer[row, plane, index]
 
     def put(self, row: Any, plane: int, index: Any, value: Any) -> None:
         """Store one word."""
@@ -112,7 +117,6 @@ def pack_planes(
     operands = [x_type] if shift is None else [x_type, shift]
     with tir.kernel(f"pack_planes_{isa.name}", operands, [result]) as k:
         x, planes = rows_of(k.buffers[0]), Planes(k.buffers[-1])
-        parallel = parallel_chunks(rows, rows * inputs) > 1
 
         def value(row: Any, i: Any, lanes: int) -> Any:
             found = x(row, i, lanes)
@@ -121,9 +125,18 @@ def pack_planes(
                 found = found + simd.load(k.buffers[1], zero, i, lanes)
             return found if above is None else keep_above(found, above, lanes)
 
-        with (T.parallel if parallel else T.serial)(0, rows) as row:
-            pack_row(lambda i, lanes: value(row, i, lanes), planes, row, inputs, group, isa)
+        pack_rows(value, planes, rows, inputs, group, isa)
     return KernelForm(k.func)
+
+
+def pack_rows(x: Any, planes: Planes, rows: int, inputs: int, group: int, isa: Isa) -> None:
+    """Pack ``rows`` rows: ``x(row, start, lanes)`` loads floats."""
+    if isa.gpu:
+        pack_on_gpu(lambda row, i: x(row, i, 1), planes.put, rows, inputs, group)
+        return
+    parallel = parallel_chunks(rows, rows * inputs) > 1
+    with (T.parallel if parallel else T.serial)(0, rows) as row:
+        pack_row(lambda i, lanes: x(row, i, lanes), planes, row, inputs, group, isa)
 
 
 def rows_of(buffer: Any) -> Any:

@@ -56,7 +56,9 @@ def _times_power(value: Vector, shifted: Vector, lanes: int) -> Vector:
 
     def scaled(n: Vector) -> Vector:
         half = T.shift_right(n, integer(1, lanes))
-        return let(half, lambda half: value * _power(half, lanes) * _power(n - half, lanes), "half")
+        return let(
+            half, lambda half: value * _power(half, lanes) * _power(n - half, lanes), "halved"
+        )
 
     return let(as_int(shifted, lanes) - integer(MAGIC_BITS, lanes), scaled, "n")
 

@@ -24,6 +24,7 @@ import tvm.script.ir_builder.tirx as T
 from millijoule.converters.ops import TensorType, tir
 from millijoule.converters.ops.binary_attention import BINARY_ATTENTION
 from millijoule.converters.ops.vocabulary import Attrs
+from millijoule.targets.kernels.binary.attention.gpu import bit_attention_gpu
 from millijoule.targets.kernels.binary.attention.head import HeadScratch, head
 from millijoule.targets.kernels.binary.planes import Planes, pack_row, planes_type, rows_of
 from millijoule.targets.kernels.binary.words import words_of
@@ -82,6 +83,8 @@ def bit_attention(
     form: BitAttention, operands: Sequence[TensorType], results: Sequence[TensorType], isa: Isa
 ) -> KernelForm:
     """Kernel over (q, k, v, [low, scales], [mask]) → ``results``, as ``form.emits`` has them."""
+    if isa.gpu:
+        return bit_attention_gpu(form, operands, results)
     pairs = form.batch * form.heads
     parallel = parallel_chunks(pairs, form.operations) > 1
     own = () if form.packed else (form.planes,) * 3

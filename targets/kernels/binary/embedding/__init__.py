@@ -17,6 +17,7 @@ from millijoule.converters.ops.binary_embedding import BINARY_EMBEDDING
 from millijoule.converters.ops.binary_embedding.op import clamped
 from millijoule.converters.ops.vocabulary import Attrs
 from millijoule.targets.kernels import simd
+from millijoule.targets.kernels.binary.embedding.gpu import emit_embedding
 from millijoule.targets.kernels.binary.planes import row_index
 from millijoule.targets.kernels.binary.words import (
     BITS,
@@ -40,25 +41,34 @@ def binary_embedding(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> 
     packed = TensorType((rows, words * (2 if ternary else 1)), "uint32")
     results = BINARY_EMBEDDING.results(attrs, operands)
     with tir.kernel(f"binary_embedding_{isa.name}", [ids_type, packed, scale_type], results) as k:
-        ids, w, scale, y = k.buffers
-        row = tir.scratch([1], "int32")
-        with T.serial(0, ids_type.size) as i:
-            at = row_index(i, ids_type.shape)
-            tir.store(row, [0], clamped(ids[tuple(at)] if at else ids[()], rows, ids_type.dtype))
-
-            def word(start: Any, count: int) -> None:
-                for offset, lanes in simd.vectors(count, isa.lanes):
-                    size = simd.splat(scale[row[0]], lanes)
-                    value, second = (
-                        flip_signs(size, w[row[0], plane + start // BITS], offset, lanes)
-                        for plane in (0, words if ternary else 0)
-                    )
-                    if ternary:
-                        value = (value + second) * simd.splat(T.float32(0.5), lanes)
-                    simd.save(y, at, start + offset, lanes, value)
-
-            simd.for_blocks(width, BITS, word)
+        if isa.gpu:
+            emit_embedding(k.buffers, ids_type, rows, width, ternary)
+        else:
+            _emit_rows(k.buffers, ids_type, rows, width, ternary, isa)
     return KernelForm(k.func, packed={1: lambda value: _pack(value, ternary)})
+
+
+def _emit_rows(
+    buffers: Sequence[Any], ids_type: TensorType, rows: int, width: int, ternary: bool, isa: Isa
+) -> None:
+    ids, w, scale, y = buffers
+    row, words = tir.scratch([1], "int32"), words_of(width)
+    with T.serial(0, ids_type.size) as i:
+        at = row_index(i, ids_type.shape)
+        tir.store(row, [0], clamped(ids[tuple(at)] if at else ids[()], rows, ids_type.dtype))
+
+        def word(start: Any, count: int) -> None:
+            for offset, lanes in simd.vectors(count, isa.lanes):
+                size = simd.splat(scale[row[0]], lanes)
+                value, second = (
+                    flip_signs(size, w[row[0], plane + start // BITS], offset, lanes)
+                    for plane in (0, words if ternary else 0)
+                )
+                if ternary:
+                    value = (value + second) * simd.splat(T.float32(0.5), lanes)
+                simd.save(y, at, start + offset, lanes, value)
+
+        simd.for_blocks(width, BITS, word)
 
 
 def _pack(w: np.ndarray, ternary: bool) -> np.ndarray:

@@ -15,8 +15,10 @@ import numpy as np
 import tvm.script.ir_builder.tirx as T
 
 from millijoule.converters.ops import TensorType, tir
+from millijoule.converters.ops.binary_linear import BINARY_LINEAR
 from millijoule.converters.ops.vocabulary import Attrs
 from millijoule.targets.kernels.binary.linear.bits import BitGemm, bit_tile, pack_bit_weights
+from millijoule.targets.kernels.binary.linear.bits_gpu import bit_gemm
 from millijoule.targets.kernels.binary.linear.decoded import DecodedGemm, decoded_type, decodes
 from millijoule.targets.kernels.binary.linear.real import (
     RealGemm,
@@ -26,7 +28,13 @@ from millijoule.targets.kernels.binary.linear.real import (
 )
 from millijoule.targets.kernels.binary.linear.tables import recode
 from millijoule.targets.kernels.binary.linear.writer import ResultWriter
-from millijoule.targets.kernels.binary.planes import Planes, pack_row, planes_type, rows_of
+from millijoule.targets.kernels.binary.planes import (
+    Planes,
+    pack_row,
+    pack_rows,
+    planes_type,
+    rows_of,
+)
 from millijoule.targets.kernels.binary.words import BITS, TERNARY, has_zero, words_of
 from millijoule.targets.kernels.epilogue import Step
 from millijoule.targets.kernels.form import MAX_CHUNKS, KernelForm, parallel_chunks
@@ -82,6 +90,8 @@ def binary_linear(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> Ker
     """One call of the op by itself."""
     x, w = operands[:2]
     outputs, inputs = w.shape
+    if isa.gpu and attrs["activations"] == "real":  # one thread, until there is a kernel
+        return KernelForm(BINARY_LINEAR.naive(attrs, operands))
     ternary, real = attrs.get(TERNARY, True), attrs["activations"] == "real"
     layer = BitLinear(x.size // inputs, inputs, outputs, ternary, real)
     result = TensorType((*x.shape[:-1], outputs), "float32")
@@ -167,8 +177,13 @@ def _real(
 def _bits(
     layer: BitLinear, x: Any, w: Any, own: Any, writer: ResultWriter, chunks: int, isa: Isa
 ) -> None:
-    tile = bit_tile(layer.rows, layer.outputs, isa)
     planes = Planes(x if own is None else own)
+    if isa.gpu:
+        if own is not None:
+            pack_rows(rows_of(x), planes, layer.rows, layer.inputs, layer.inputs, isa)
+        bit_gemm(planes, w, layer.rows, layer.inputs, layer.outputs, writer, isa)
+        return
+    tile = bit_tile(layer.rows, layer.outputs, isa)
     gemm = BitGemm(planes, w, layer.inputs, layer.outputs, tile, isa)
 
     def rows(_: Any, first: Any, count: int) -> None:

@@ -26,6 +26,7 @@ import tvm.script.ir_builder.tirx as T
 
 from millijoule.converters.ops import tir
 from millijoule.targets.kernels import simd
+from millijoule.targets.kernels.binary.linear.bits_gpu import COLUMNS
 from millijoule.targets.kernels.binary.linear.counters import Counter, count_words, counter_of
 from millijoule.targets.kernels.binary.planes import NEGATIVE, NONZERO, Planes
 from millijoule.targets.kernels.binary.words import popcount, sign_planes
@@ -53,6 +54,8 @@ def bit_tile(rows: int, outputs: int, isa: Isa) -> BitTile:
         "neon": (2, 32) if isa.registers >= 32 else (1, 32),
         "mve": (1, 8),
     }
+    if isa.gpu:
+        return BitTile(min(rows, 32), COLUMNS, fast=False)
     most, columns = shapes.get(isa.name, (1, 2))
     width = -(-min(columns, outputs) // isa.lanes) * isa.lanes
     return BitTile(min(most, rows), width, fast=isa.name != "avx512")
