@@ -46,6 +46,7 @@ from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.epilogue import Step
 from millijoule.targets.kernels.form import KernelForm
 from millijoule.targets.kernels.gemm.chains import accumulate
+from millijoule.targets.kernels.gemm.gpu import ProductShape, emit_product, panels
 from millijoule.targets.kernels.gemm.grid import LINE_BYTES, for_tiles, lines_ahead, plan_grid
 from millijoule.targets.kernels.gemm.rows import View, Writer, copy_padded
 from millijoule.targets.kernels.gemm.tile import (
@@ -72,6 +73,8 @@ def gemm_f32(
     isa: Isa,
 ) -> KernelForm:
     """Kernel over (x, packed weights, epilogue operands…) → y; x and y of any rank, row-major."""
+    if isa.gpu:
+        return _on_gpu(shape, x_type, packed, extra, result, steps)
     tile = choose_tile(shape, isa)
     padded_x = (shape.batch, shape.steps + 2 * shape.padding, shape.channels)
     scratch = (TensorType(padded_x, "float32"),) if shape.padding else ()
@@ -84,14 +87,47 @@ def gemm_f32(
             target = View(k.buffers[-1], padded_x)
             copy_padded(source, target, shape, isa)
             source = target
-        writer = Writer(
-            View(y, (shape.batch, shape.out_steps, shape.outputs)),
-            [View(b, (shape.batch, shape.out_steps, shape.outputs)) for b in k.buffers[2:]],
-            k.buffers[2 : 2 + len(extra)],
-            steps,
-        )
+        writer = _writer(shape, y, k.buffers[2 : 2 + len(extra)], steps)
         _Product(source, w, writer, shape, tile, isa).emit()
     return KernelForm(k.func, scratch)
+
+
+def _writer(shape: GemmShape, y: Any, extra: Sequence[Any], steps: Sequence[Step]) -> Writer:
+    sizes = (shape.batch, shape.out_steps, shape.outputs)
+    return Writer(View(y, sizes), [View(b, sizes) for b in extra], extra, steps)
+
+
+def _on_gpu(
+    shape: GemmShape,
+    x_type: TensorType,
+    packed: TensorType,
+    extra: Sequence[TensorType],
+    result: TensorType,
+    steps: Sequence[Step],
+) -> KernelForm:
+    """Steps outside of x are zeros where they are loaded, so nothing is padded beforehand."""
+    depth = shape.taps * shape.channels
+    with tir.kernel("gemm_f32_gpu", [x_type, packed, *extra], [result]) as k:
+        source = View(k.buffers[0], (shape.batch, shape.steps, shape.channels))
+        weights = panels(k.buffers[1])
+        writer = _writer(shape, k.buffers[-1], k.buffers[2:-1], steps)
+
+        def x(b: Any, t: Any, i: Any) -> Any:
+            if shape.taps == 1:
+                return source.load(b, t, i, 1)
+            step = t + i // shape.channels - shape.padding
+            value = source.load(b, step, i % shape.channels, 1)
+            if not shape.padding:
+                return value
+            return T.if_then_else(T.And(step >= 0, step < shape.steps), value, T.float32(0))
+
+        emit_product(
+            ProductShape(shape.batch, shape.out_steps, shape.outputs, depth),
+            x,
+            lambda _, i, n: weights(0, i, n),
+            lambda b, t, n, value: writer.write(b, t, n, 1, value),
+        )
+    return KernelForm(k.func)
 
 
 class _Product:

@@ -27,6 +27,7 @@ from millijoule.targets.kernels.attention.shape import (
 )
 from millijoule.targets.kernels.form import KernelForm, parallel_chunks
 from millijoule.targets.kernels.gemm.chains import accumulate
+from millijoule.targets.kernels.gemm.gpu import Load, ProductShape, emit_product
 from millijoule.targets.kernels.gemm.grid import tile_of
 from millijoule.targets.kernels.gemm.tile import row_blocks
 from millijoule.targets.target import Isa
@@ -43,6 +44,8 @@ def batched_f32(
     """Kernel over flat ``operands`` → flat y; ``sizes`` are M, N, K, ``views`` those of x and w."""
     m, n, k = sizes
     shape = AttentionShape(batch, m, n, k, 0, 1.0)  # rows of wᵀ are its keys
+    if isa.gpu:
+        return _on_gpu(shape, views, y_view, operands)
     tile = choose_attention_tile(shape, isa)
     panels = -(-n // tile.panel)
     packed = TensorType((shape.heads, panels, k, tile.panel), "float32")
@@ -133,3 +136,36 @@ class _Tiles:
             for vec in acc.vectors:
                 index = self._y_view.start(at, first + row) + start + vec[0]
                 simd.save(self._y, [], index, vec[1], acc.get(row, vec))
+
+
+def _on_gpu(
+    shape: AttentionShape,
+    views: Sequence[Strided],
+    y_view: Strided,
+    operands: Sequence[TensorType],
+) -> KernelForm:
+    m, n, k = shape.queries, shape.keys, shape.width
+    y_type = TensorType((shape.heads * m * n,), "float32")
+    with tir.kernel("batched_f32_gpu", operands, [y_type]) as kernel:
+        buffers = [kernel.buffers[view.operand] for view in views]
+
+        def load(which: int) -> Load:
+            view, buffer = views[which], buffers[which]
+
+            def element(b: Any, row: Any, column: Any) -> Any:
+                return buffer[view.start(shape.unravel(b), row) + column * view.strides[-1]]
+
+            return element
+
+        def finish(b: Any, row: Any, column: Any, value: Any) -> None:
+            where = y_view.start(shape.unravel(b), row) + column * y_view.strides[-1]
+            tir.store(kernel.buffers[-1], [where], value)
+
+        emit_product(
+            ProductShape(shape.heads, m, n, k),
+            load(0),
+            load(1),
+            finish,
+            rows_of_w=views[1].strides[-2] == 1,
+        )
+    return KernelForm(kernel.func)

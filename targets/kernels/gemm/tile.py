@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from millijoule.targets.kernels.gemm.gpu import PANEL
 from millijoule.targets.target import Isa
 
 CACHE_BYTES = 512 * 1024  # second-level cache of one core, as common now
@@ -50,6 +51,8 @@ def choose_tile(shape: GemmShape, isa: Isa) -> Tile:
     NR·MR/lanes accumulators + NR/lanes weights + 1 broadcast fit in the register file. Rows that
     fit in one taller, narrower tile take it: the weights are then read once.
     """
+    if isa.gpu:
+        return Tile(min(shape.out_steps, PANEL), PANEL)
     depth = _depth(isa)
     if shape.out_steps < 4:
         wide = isa.registers // 2

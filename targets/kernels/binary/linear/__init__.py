@@ -15,7 +15,6 @@ import numpy as np
 import tvm.script.ir_builder.tirx as T
 
 from millijoule.converters.ops import TensorType, tir
-from millijoule.converters.ops.binary_linear import BINARY_LINEAR
 from millijoule.converters.ops.vocabulary import Attrs
 from millijoule.targets.kernels.binary.linear.bits import BitGemm, bit_tile, pack_bit_weights
 from millijoule.targets.kernels.binary.linear.bits_gpu import bit_gemm
@@ -26,6 +25,7 @@ from millijoule.targets.kernels.binary.linear.real import (
     real_tile,
     tables_type,
 )
+from millijoule.targets.kernels.binary.linear.real_gpu import real_gemm
 from millijoule.targets.kernels.binary.linear.tables import recode
 from millijoule.targets.kernels.binary.linear.writer import ResultWriter
 from millijoule.targets.kernels.binary.planes import (
@@ -90,8 +90,6 @@ def binary_linear(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> Ker
     """One call of the op by itself."""
     x, w = operands[:2]
     outputs, inputs = w.shape
-    if isa.gpu and attrs["activations"] == "real":  # one thread, until there is a kernel
-        return KernelForm(BINARY_LINEAR.naive(attrs, operands))
     ternary, real = attrs.get(TERNARY, True), attrs["activations"] == "real"
     layer = BitLinear(x.size // inputs, inputs, outputs, ternary, real)
     result = TensorType((*x.shape[:-1], outputs), "float32")
@@ -165,6 +163,9 @@ def _decoded(
 def _real(
     layer: BitLinear, x: Any, w: Any, tables: Any, writer: ResultWriter, chunks: int, isa: Isa
 ) -> None:
+    if isa.gpu:
+        real_gemm(rows_of(x), w, layer.rows, layer.inputs, layer.outputs, writer, isa)
+        return
     tile = real_tile(layer.rows, layer.outputs, isa)
     gemm = RealGemm(rows_of(x), w, tables, layer.inputs, layer.outputs, tile, isa)
 

@@ -20,6 +20,7 @@ import tvm.script.ir_builder.tirx as T
 from millijoule.converters.ops import TensorType
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.binary.linear.bits import Finish
+from millijoule.targets.kernels.binary.linear.bits_gpu import COLUMNS
 from millijoule.targets.kernels.binary.linear.decoded import whole_and_tail
 from millijoule.targets.kernels.binary.linear.tables import (
     GROUP,
@@ -43,6 +44,8 @@ class RealTile:
 
 def real_tile(rows: int, outputs: int, isa: Isa) -> RealTile:
     """The tile that fills the registers of ``isa``."""
+    if isa.gpu:
+        return RealTile(min(rows, COLUMNS), COLUMNS, tables=False)
     shapes = {"avx512": (4, 64), "avx2": (2, 32), "neon": (4, 16), "sse2": (2, 8), "mve": (2, 8)}
     most, columns = shapes.get(isa.name, (1, 4))
     width = -(-min(columns, outputs) // isa.lanes) * isa.lanes

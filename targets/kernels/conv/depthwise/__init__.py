@@ -20,6 +20,7 @@ import tvm.script.ir_builder.tirx as T
 
 from millijoule.converters.ops import TensorType, tir
 from millijoule.targets.kernels import simd
+from millijoule.targets.kernels.conv.depthwise.gpu import emit_depthwise
 from millijoule.targets.kernels.conv.flat import Flat, PixelWriter
 from millijoule.targets.kernels.conv.shape import ConvShape
 from millijoule.targets.kernels.conv.window import Tile, for_tiles
@@ -57,7 +58,10 @@ def depthwise_f32(
         operands = k.buffers[2 : 2 + len(extra)]
         writer = PixelWriter(k.buffers[2 + len(extra)], operands, steps, shape.outputs)
         w = Flat(k.buffers[1])
-        for_tiles(shape, Flat(k.buffers[0]), isa, lambda tile: _tile(tile, w, writer, isa))
+        if isa.gpu:
+            emit_depthwise(shape, Flat(k.buffers[0]), w, writer)
+        else:
+            for_tiles(shape, Flat(k.buffers[0]), isa, lambda tile: _tile(tile, w, writer, isa))
     return KernelForm(k.func)
 
 

@@ -31,6 +31,7 @@ import tvm.script.ir_builder.tirx as T
 
 from millijoule.converters.ops import TensorType, tir
 from millijoule.targets.kernels import simd
+from millijoule.targets.kernels.conv.direct.gpu import emit_conv
 from millijoule.targets.kernels.conv.direct.tile import (
     ConvTile,
     choose_tile,
@@ -72,7 +73,9 @@ def conv2d_f32(
     with tir.kernel(name, [x_type, packed, *extra], [result]) as k:
         operands = k.buffers[2 : 2 + len(extra)]
         writer = PixelWriter(k.buffers[2 + len(extra)], operands, steps, shape.outputs)
-        for part, first in _parts(shape, tile):
+        if isa.gpu:
+            emit_conv(shape, Flat(k.buffers[0]), k.buffers[1], writer, planar=planar)
+        for part, first in () if isa.gpu else _parts(shape, tile):
             _Direct(
                 part, first, tile, Flat(k.buffers[0]), k.buffers[1], writer, isa, planar
             ).build()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from millijoule.targets.kernels.conv.shape import ConvShape
+from millijoule.targets.kernels.gemm.gpu import PANEL
 from millijoule.targets.target import Isa
 
 
@@ -24,6 +25,8 @@ def choose_tile(shape: ConvShape, isa: Isa) -> ConvTile:
 
     Two vectors of channels by as many pixels as fit: with few channels per group, one.
     """
+    if isa.gpu:
+        return ConvTile(PANEL, PANEL)
     lane_operands = isa.name == "neon" and isa.registers >= 32
     depth = 4 if lane_operands else 1
     most = 4 if lane_operands else 2 if isa.registers >= 16 else 1
