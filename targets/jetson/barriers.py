@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import tvm
 from tvm import tirx
-from tvm_ffi import structural_walk
+from tvm_ffi import structural_equal, structural_walk
 
 from millijoule.errors import UnsupportedError
 from millijoule.targets.jetson.lockstep import Evaluator, Unknown, Value, is_barrier, varies
@@ -167,6 +167,8 @@ class _Walker:
         self._maybe = maybe
 
     def _on_bufferstore(self, node: Any) -> None:
+        if _changes_nothing(node):
+            return
         index = self._index(node.buffer, node.indices)
         value = self._evaluate(node.value)
         if node.buffer in self._shared:
@@ -222,6 +224,16 @@ class _Walker:
             _note(shared.writers, where, who)
             if (shared.writers[where] == _SEVERAL).any():
                 self.problems.append("writes one element of shared memory in two threads")
+
+
+def _changes_nothing(store: tirx.BufferStore) -> bool:
+    """Whether a store assigns an element to itself: TVM leaves some, and drops them later."""
+    load = store.value
+    return (
+        isinstance(load, tvm.ir.expr.TensorLoad)
+        and load.source.same_as(store.buffer)
+        and structural_equal(load.indices, store.indices)
+    )
 
 
 def _note(owners: np.ndarray, where: np.ndarray, who: np.ndarray) -> None:

@@ -19,6 +19,7 @@ from tvm_ffi import structural_walk
 
 from millijoule.errors import UnsupportedError
 from millijoule.targets.cpu.lower import plain_c_abi
+from millijoule.targets.jetson.barriers import check_barriers
 
 _DYNAMIC_SHARED = "tirx.use_dyn_shared_memory"
 _AXES = {
@@ -78,9 +79,11 @@ def cuda_target(sm: int) -> Any:
 def cuda_source(functions: Mapping[str, tirx.PrimFunc], target: Any) -> CudaSource:
     """Lower bound ``functions`` (symbol → function) for the TVM target ``target``.
 
-    Raises UnsupportedError for a function that is more than launches of kernels.
+    Raises UnsupportedError for a function that is more than launches of kernels, or whose threads
+    would race for shared memory.
     """
     device, launches = device_functions(functions, target)
+    check_barriers(device)
     _, split = split_host_device_mods(device)
     parts = [
         str(codegen_build(s_tir.pipeline.finalize_device_passes()(part), kind).inspect_source())

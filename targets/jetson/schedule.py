@@ -17,6 +17,7 @@ from tvm.s_tir import dlight
 from tvm_ffi import structural_walk
 
 from millijoule.targets.passes.meta import KernelMeta, with_meta
+from millijoule.targets.passes.schedule.intrinsics import with_vector_functions
 
 _THREAD = "thread_binding"
 
@@ -29,9 +30,10 @@ def schedule(module: tvm.IRModule, target: Any) -> tvm.IRModule:
     functions = {}
     for gv, func in module.functions.items():
         bound = isinstance(func, tirx.PrimFunc) and is_bound(func)
-        functions[gv] = (
-            func if bound or not isinstance(func, tirx.PrimFunc) else _by_rule(func, target)
-        )
+        if bound or not isinstance(func, tirx.PrimFunc):
+            functions[gv] = func
+        else:  # TVM would call CUDA's fast functions, whose errors grow with the argument
+            functions[gv] = with_vector_functions(_by_rule(func, target))
     return tvm.IRModule(functions, attrs=module.attrs)
 
 
