@@ -71,6 +71,7 @@ class Registers:
     """Values private to a thread, ``count`` of them; indices must be constant, or they spill."""
 
     def __init__(self, count: int, dtype: str) -> None:
+        self.count = count
         self._buffer = T.alloc_buffer((count,), dtype, scope="local")
 
     def __getitem__(self, index: Any) -> Any:
@@ -78,6 +79,10 @@ class Registers:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         T.buffer_store(self._buffer, value, [index])
+
+    def address(self, index: int) -> Any:
+        """Where a value lies, for device functions; in a register once they are inlined."""
+        return T.address_of(self._buffer[index])
 
 
 def fma(a: Any, b: Any, c: Any) -> Any:

@@ -17,8 +17,9 @@ import tvm.script.ir_builder.tirx as T
 from millijoule.converters.ops import TensorType, tir
 from millijoule.converters.ops.vocabulary import Attrs
 from millijoule.targets.kernels.binary.linear.bits import BitGemm, bit_tile, pack_bit_weights
-from millijoule.targets.kernels.binary.linear.bits_gpu import bit_gemm
+from millijoule.targets.kernels.binary.linear.bits_gpu import FEW_ROWS, bit_gemm
 from millijoule.targets.kernels.binary.linear.decoded import DecodedGemm, decoded_type, decodes
+from millijoule.targets.kernels.binary.linear.mma_gpu import mma_gemm
 from millijoule.targets.kernels.binary.linear.real import (
     RealGemm,
     for_tiles,
@@ -182,7 +183,10 @@ def _bits(
     if isa.gpu:
         if own is not None:
             pack_rows(rows_of(x), planes, layer.rows, layer.inputs, layer.inputs, isa)
-        bit_gemm(planes, w, layer.rows, layer.inputs, layer.outputs, writer, isa)
+        if isa.bit_mma and layer.rows > FEW_ROWS:
+            mma_gemm(planes, w, (layer.rows, layer.inputs, layer.outputs), writer, isa)
+        else:
+            bit_gemm(planes, w, layer.rows, layer.inputs, layer.outputs, writer, isa)
         return
     tile = bit_tile(layer.rows, layer.outputs, isa)
     gemm = BitGemm(planes, w, layer.inputs, layer.outputs, tile, isa)

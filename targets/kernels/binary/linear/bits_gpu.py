@@ -26,6 +26,7 @@ from millijoule.targets.kernels.threads import Registers, Shared, barrier, ceil_
 from millijoule.targets.target import Isa
 
 COLUMNS = 64  # outputs of a block
+FEW_ROWS = 8  # that every thread holds all of
 WORDS = 8  # of a row that are in shared memory at once
 
 
@@ -41,7 +42,7 @@ class ThreadTile:
     @staticmethod
     def of(rows: int) -> ThreadTile:
         """Few rows are held by every thread of a single row of threads."""
-        return ThreadTile(COLUMNS, 1, rows, 1) if rows <= 8 else ThreadTile(16, 8, 4, 4)
+        return ThreadTile(COLUMNS, 1, rows, 1) if rows <= FEW_ROWS else ThreadTile(16, 8, 4, 4)
 
     @property
     def height(self) -> int:
