@@ -12,6 +12,8 @@ from millijoule.targets.kernels.lmu.gpu import (
     lmu_step_fixed_gpu,
     lmu_step_gpu,
 )
+from millijoule.targets.kernels.quantize import quantize
+from millijoule.targets.kernels.rescale import rescale
 from millijoule.targets.kernels.spike.gpu import spike_conv_gpu, spike_linear_gpu
 
 GPU_KERNELS: dict[str, KernelBuilder] = {
@@ -24,6 +26,8 @@ GPU_KERNELS: dict[str, KernelBuilder] = {
     "lmu_memory": lmu_memory_gpu,
     "lmu_step": lmu_step_gpu,
     "lmu_step_fixed": lmu_step_fixed_gpu,
+    "quantize": quantize,
+    "rescale": rescale,
     "spike_conv": spike_conv_gpu,
     "spike_linear": spike_linear_gpu,
 }

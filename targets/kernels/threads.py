@@ -15,6 +15,7 @@ from typing import Any
 import tvm.script.ir_builder.tirx as T
 
 _AXES = "xyz"
+ELEMENTS = 128  # threads of a block where each has one element
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -130,3 +131,16 @@ def reduce_block(
         barrier()
         step //= 2
     return buffer[(0,)]
+
+
+def each_element(shape: Sequence[int], body: Callable[[list[Any]], None]) -> None:
+    """One launch, a thread for every element: ``body(indices)``, the last axis along threads."""
+    total = math.prod(shape)
+    with launch([ceil_div(total, ELEMENTS)], [ELEMENTS]) as ((block,), (me,)):
+        flat = block * ELEMENTS + me
+        with when(flat < total if total % ELEMENTS else True):
+            index: list[Any] = []
+            for extent in reversed(shape[1:]):
+                index.insert(0, flat % extent)
+                flat = flat // extent
+            body([flat, *index] if shape else [])

@@ -80,8 +80,11 @@ def _emit(
 ) -> relax.Expr:
     weights, shape = chain.root.weights, chain.root.shape
     integer = weights.dtype == np.int8
+    bytes_alone = integer and not isa.gpu
     packed = (
-        unit_of(isa).pack(weights) if integer else pack_weights(weights, choose_tile(shape, isa))
+        unit_of(isa).pack(weights)
+        if bytes_alone
+        else pack_weights(weights, choose_tile(shape, isa))
     )
     x = mutator.visit_expr(chain.root.x)
     operands = [mutator.visit_expr(o) for o in chain.operands]

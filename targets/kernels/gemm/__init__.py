@@ -60,7 +60,7 @@ from millijoule.targets.kernels.gemm.tile import (
 )
 from millijoule.targets.target import Isa
 
-__all__ = ["GemmShape", "Tile", "choose_tile", "gemm_f32", "pack_weights"]
+__all__ = ["GemmShape", "Tile", "choose_tile", "gemm_f32", "pack_weights", "product_on_gpu"]
 
 
 def gemm_f32(
@@ -74,7 +74,7 @@ def gemm_f32(
 ) -> KernelForm:
     """Kernel over (x, packed weights, epilogue operands…) → y; x and y of any rank, row-major."""
     if isa.gpu:
-        return _on_gpu(shape, x_type, packed, extra, result, steps)
+        return product_on_gpu(shape, x_type, packed, extra, result, steps)
     tile = choose_tile(shape, isa)
     padded_x = (shape.batch, shape.steps + 2 * shape.padding, shape.channels)
     scratch = (TensorType(padded_x, "float32"),) if shape.padding else ()
@@ -97,7 +97,7 @@ def _writer(shape: GemmShape, y: Any, extra: Sequence[Any], steps: Sequence[Step
     return Writer(View(y, sizes), [View(b, sizes) for b in extra], extra, steps)
 
 
-def _on_gpu(
+def product_on_gpu(
     shape: GemmShape,
     x_type: TensorType,
     packed: TensorType,
@@ -105,27 +105,33 @@ def _on_gpu(
     result: TensorType,
     steps: Sequence[Step],
 ) -> KernelForm:
-    """Steps outside of x are zeros where they are loaded, so nothing is padded beforehand."""
+    """The product on a GPU: float32, or int8 with sums in int32.
+
+    Steps outside of x are zeros where they are loaded, so nothing is padded beforehand.
+    """
+    integer = x_type.dtype == "int8"
+    kind, dtype = ("s8", "int32") if integer else ("f32", "float32")
     depth = shape.taps * shape.channels
-    with tir.kernel("gemm_f32_gpu", [x_type, packed, *extra], [result]) as k:
+    with tir.kernel(f"gemm_{kind}_gpu", [x_type, packed, *extra], [result]) as k:
         source = View(k.buffers[0], (shape.batch, shape.steps, shape.channels))
         weights = panels(k.buffers[1])
         writer = _writer(shape, k.buffers[-1], k.buffers[2:-1], steps)
 
         def x(b: Any, t: Any, i: Any) -> Any:
             if shape.taps == 1:
-                return source.load(b, t, i, 1)
+                return T.cast(source.load(b, t, i, 1), dtype)
             step = t + i // shape.channels - shape.padding
-            value = source.load(b, step, i % shape.channels, 1)
+            value = T.cast(source.load(b, step, i % shape.channels, 1), dtype)
             if not shape.padding:
                 return value
-            return T.if_then_else(T.And(step >= 0, step < shape.steps), value, T.float32(0))
+            return T.if_then_else(T.And(step >= 0, step < shape.steps), value, T.cast(0, dtype))
 
         emit_product(
             ProductShape(shape.batch, shape.out_steps, shape.outputs, depth),
             x,
-            lambda _, i, n: weights(0, i, n),
+            lambda _, i, n: T.cast(weights(0, i, n), dtype),
             lambda b, t, n, value: writer.write(b, t, n, 1, value),
+            dtype=dtype,
         )
     return KernelForm(k.func)
 

@@ -12,6 +12,8 @@ Tiles: 128×128 (8×8 sums a thread) where that gives every multiprocessor two b
 32×32 (2×2) for few results, and one column per thread for up to 8 rows. In machine code for sm_87 a
 thread of 8×8 has 4 LDS.128 for 64 FFMA per k, one of 4×4 has 2 for 16.
 
+Bytes are widened as they are loaded and summed in int32, exactly and at the same rate.
+
 Floor: multiply-adds over 128 per SM and cycle (2048 lanes at 1.3 GHz on Orin: 2.66 T/s), so
 128×768×768 takes 28 µs; for one row the bytes of w over the bandwidth of memory, which the chains
 of so few threads do not reach.
@@ -82,13 +84,24 @@ def product_tile(shape: ProductShape) -> ProductTile:
 
 
 def emit_product(
-    shape: ProductShape, x: Load, w: Load, finish: Finish, *, rows_of_w: bool = False
+    shape: ProductShape,
+    x: Load,
+    w: Load,
+    finish: Finish,
+    *,
+    rows_of_w: bool = False,
+    dtype: str = "float32",
 ) -> None:
-    """One launch. ``rows_of_w``: neighbours in memory are neighbours along k, not along columns."""
+    """One launch, in float32 or int32, which x and w then give.
+
+    ``rows_of_w``: neighbours in memory are neighbours along k, not along columns.
+    """
     tile = product_tile(shape)
     grid = ceil_div(shape.columns, tile.width), ceil_div(shape.rows, tile.height), shape.batch
     with launch(grid, tile.threads) as ((bx, by, b), (tx, ty)):
-        block = _Block(shape, tile, (b, by * tile.height, bx * tile.width), (tx, ty), rows_of_w)
+        block = _Block(
+            shape, tile, (b, by * tile.height, bx * tile.width), (tx, ty), rows_of_w, dtype
+        )
         block.run(lambda row, k: x(b, row, k), lambda k, column: w(b, k, column))
         block.finish(lambda row, column, value: finish(b, row, column, value))
 
@@ -97,24 +110,30 @@ class _Block:
     """The code of one block."""
 
     def __init__(
-        self, shape: ProductShape, tile: ProductTile, first: Any, at: Any, rows_of_w: bool
+        self,
+        shape: ProductShape,
+        tile: ProductTile,
+        first: Any,
+        at: Any,
+        rows_of_w: bool,
+        dtype: str,
     ) -> None:
-        self._shape, self._tile = shape, tile
+        self._shape, self._tile, self._dtype = shape, tile, dtype
         _, self._row, self._column = first
         self._tx, self._ty = at
         across, down = tile.threads
         self._threads, self._me = across * down, self._ty * across + self._tx
         self._depth, self._rows_of_w = min(_DEPTH, shape.depth), rows_of_w
         # rows 16 bytes longer than a tile, so that threads along k store to different banks
-        self._xs = Shared((self._depth, tile.height), "float32", pad=4)
-        self._ws = Shared((self._depth, tile.width), "float32", pad=4 if rows_of_w else 0)
-        self._acc = Registers(tile.rows * tile.columns, "float32")
-        self._a, self._b = Registers(tile.rows, "float32"), Registers(tile.columns, "float32")
+        self._xs = Shared((self._depth, tile.height), dtype, pad=4)
+        self._ws = Shared((self._depth, tile.width), dtype, pad=4 if rows_of_w else 0)
+        self._acc = Registers(tile.rows * tile.columns, dtype)
+        self._a, self._b = Registers(tile.rows, dtype), Registers(tile.columns, dtype)
 
     def run(self, x: Callable[[Any, Any], Any], w: Callable[[Any, Any], Any]) -> None:
         """All of k."""
         for i in range(self._tile.rows * self._tile.columns):
-            self._acc[i] = T.float32(0)
+            self._acc[i] = T.cast(0, self._dtype)
         with T.serial(0, ceil_div(self._shape.depth, self._depth)) as chunk:
             self._chunk(x, w, chunk * self._depth)
 
@@ -154,7 +173,8 @@ class _Block:
         for i in range(tile.rows):
             for j in range(tile.columns):
                 at = i * tile.columns + j
-                self._acc[at] = fma(self._a[i], self._b[j], self._acc[at])
+                a, b, acc = self._a[i], self._b[j], self._acc[at]
+                self._acc[at] = fma(a, b, acc) if self._dtype == "float32" else acc + a * b
 
     def finish(self, store: Callable[[Any, Any, Any], None]) -> None:
         """Hand every result on."""
@@ -175,7 +195,7 @@ class _Block:
 def _if_all(tests: list[Any], value: Any) -> Any:
     """``value`` where every test holds, else 0; its loads happen only there."""
     for test in tests:
-        value = T.if_then_else(test, value, T.float32(0))
+        value = T.if_then_else(test, value, T.cast(0, str(value.ty.dtype)))
     return value
 
 

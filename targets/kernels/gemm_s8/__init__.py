@@ -19,6 +19,7 @@ from millijoule.converters.ops import TensorType, tir
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.epilogue import Step
 from millijoule.targets.kernels.form import KernelForm, parallel_chunks
+from millijoule.targets.kernels.gemm import product_on_gpu
 from millijoule.targets.kernels.gemm.rows import View, Writer, copy_padded
 from millijoule.targets.kernels.gemm.tile import GemmShape
 from millijoule.targets.kernels.gemm_s8.units import Unit, unit_of
@@ -37,6 +38,8 @@ def gemm_s8(
     isa: Isa,
 ) -> KernelForm:
     """Kernel over (x int8, weights of ``unit_of(isa).pack``, epilogue operands…) → y."""
+    if isa.gpu:
+        return product_on_gpu(shape, x_type, packed, extra, result, steps)
     unit = unit_of(isa)
     padded = (shape.batch, shape.steps + 2 * shape.padding, shape.channels)
     scratch = (TensorType(padded, "int8"),) if shape.padding else ()

@@ -11,9 +11,11 @@ from fixtures.bit_kernels import signs
 from fixtures.conv import Case
 from fixtures.gpu import SMS, Call, call_of, check
 from fixtures.kernels import types_of
-from fixtures.operands import normal, with_zeros
+from fixtures.operands import int8, normal, rescale_operands, with_zeros
 from millijoule.converters.ops import TensorType
 from millijoule.converters.ops.binary_linear import binary_linear_reference
+from millijoule.converters.ops.quantize.reference import quantize_reference
+from millijoule.converters.ops.rescale.reference import rescale_reference
 from millijoule.targets.kernels.attention.shape import Strided
 from millijoule.targets.kernels.conv.depthwise import depthwise_f32, pack_depthwise
 from millijoule.targets.kernels.conv.direct import choose_tile as choose_conv_tile
@@ -22,6 +24,7 @@ from millijoule.targets.kernels.epilogue import Step
 from millijoule.targets.kernels.gemm import GemmShape, choose_tile, gemm_f32, pack_weights
 from millijoule.targets.kernels.gemm.batched import batched_f32
 from millijoule.targets.kernels.gemm.gpu import ProductShape, product_tile
+from millijoule.targets.kernels.gemm_s8 import gemm_s8
 from millijoule.targets.target import GPU
 
 # sums of at most 300 products of standard normals in float32, against float64
@@ -118,4 +121,28 @@ def test_signs_of_real_activations(tmp_path: Path) -> None:
         attrs = {"activations": "real", "ternary": bool(zeros)}
         expected = binary_linear_reference(*arrays, activations="real")
         calls[f"rows-{rows}"] = call_of("binary_linear", attrs, arrays, expected, SUM)
+    check(tmp_path, calls)
+
+
+def test_bytes(tmp_path: Path) -> None:
+    """int8 products are exact integers, also of a convolution along time."""
+    calls = {}
+    for rows, taps, padding in ((1, 1, 0), (33, 1, 0), (20, 3, 1)):
+        batch = 1 if taps == 1 else 2
+        x, w = int8((batch, rows, 70), 3), int8((taps, 70, 65))
+        shape = GemmShape(batch, rows, 70, 65, taps, padding)
+        packed = pack_weights(w.reshape(-1, 65), choose_tile(shape, GPU))
+        wide = np.pad(x.astype(np.int32), ((0, 0), (padding, padding), (0, 0)))
+        y = sum(
+            wide[:, tap : tap + shape.out_steps] @ w[tap].astype(np.int32) for tap in range(taps)
+        )
+        (result,) = types_of([y])
+        form = gemm_s8(shape, *types_of([x, packed]), [], result, [], GPU)
+        calls[f"rows-{rows}"] = Call(form, [x, packed], [y])
+    x, multiplier, offset = rescale_operands((3, 5, 17), 12)
+    expected = rescale_reference(x, multiplier, offset, 12)
+    calls["rescale"] = call_of("rescale", {"right": 12}, [x, multiplier, offset], expected)
+    values = normal((3, 130)) * 40
+    expected = quantize_reference(values, 0.5)
+    calls["quantize"] = call_of("quantize", {"scale": 0.5}, [values], expected)
     check(tmp_path, calls)
