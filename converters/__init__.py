@@ -65,6 +65,14 @@ def convert(
         raise UsageError(f"[convert] batch must be at least 1, but is {batch}")
     model = _convert(source, streaming, batch, name, example_inputs)
     model.dtype = dtype
+    model.at_batch = lambda rows: convert(
+        source,
+        streaming=streaming,
+        batch=rows,
+        dtype=dtype,
+        name=name,
+        example_inputs=example_inputs,
+    )
     return model
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ class Model:
     for a float one. ``options``: by name of an input or output, what a `TensorSpec` says of it
     besides its type. ``files``: further members of the bundle. ``aliases``: names under which
     intermediate values are read, in place of the layer's path or tap that they are known by.
+    ``at_batch``: the same model for another number of samples per call.
     """
 
     name: str
@@ -63,3 +64,4 @@ class Model:
     files: Mapping[str, bytes] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     tolerance: Mapping[str, float] = field(default_factory=lambda: {"default": 2e-5})
+    at_batch: Callable[[int], Model] | None = None

@@ -42,6 +42,7 @@ def build(
     board: str | None = None,
     flash: int | None = None,
     ram: int | None = None,
+    batches: tuple[int, int, int] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Bundle:
     """Compile ``model``, write the bundle ``out`` (default ``<model name>.mjb``); return it open.
@@ -57,6 +58,8 @@ def build(
         board: for microcontrollers, refuse a program that this board cannot hold (`boards`).
         flash: … or that needs more than this many bytes of flash,
         ram: … or of RAM.
+        batches: for tensorrt, least, usual and largest batch of an engine for any of them; the
+            usual one is the model's own.
         progress: called with the name of each stage.
 
     Raises UsageError for an unknown target, board or dtype, UnsupportedError for a model that the
@@ -66,6 +69,7 @@ def build(
     chosen = get_target(target)
     dtype = dtype or model.dtype
     _check_options(chosen, emit, dtype, threads, calibration)
+    _check_batches(chosen, batches)
     limits = check_limits(target, board, flash, ram)
     path = Path(out) if out is not None else Path(f"{model.name}.mjb")
     report = progress or (lambda stage: None)
@@ -74,7 +78,8 @@ def build(
     if chosen.is_graph:
         builder = import_module(_GRAPH_BUILDERS[chosen.kind][0])
         build_graph = getattr(builder, _GRAPH_BUILDERS[chosen.kind][1])
-        written: Bundle = build_graph(model, chosen, path, dtype, report)
+        more = {"batches": batches} if batches is not None else {}
+        written: Bundle = build_graph(model, chosen, path, dtype, report, **more)
         return written
     if chosen.bare_metal:
         from millijoule.targets.mcu.build import build_mcu
@@ -134,6 +139,20 @@ def _check_options(
         raise UsageError(f"[build] target {target.name} has one thread, but threads is {threads}")
     if threads is not None and target.is_graph:
         raise UsageError(f"[build] threads of target {target.name} are its runtime's own")
+
+
+def _check_batches(target: Target, batches: tuple[int, int, int] | None) -> None:
+    if batches is None:
+        return
+    if target.kind != "onnx":
+        raise UsageError(
+            f"[build] target {target.name} has one batch; a range of them is for tensorrt"
+        )
+    if len(batches) != 3 or not 1 <= batches[0] <= batches[1] <= batches[2]:
+        raise UsageError(
+            "[build] batches must be the least, usual and largest, in this order, but are"
+            f" {', '.join(map(str, batches))}"
+        )
 
 
 def _quantized(

@@ -67,7 +67,8 @@ class Target:
     format of another runtime's graph (such as "onnx"), which has no triple, CPU or vector unit.
     ``triple``, ``cpu`` and ``float_abi`` are LLVM's; ``proved`` says what has run programs of this
     target, and ``note`` what a user should know before choosing it. ``alignment`` is MJ_ALIGNMENT:
-    bytes to which arena, weights and every planned buffer are aligned.
+    bytes to which arena, weights and every planned buffer are aligned. ``system``: the oldest
+    system whose runtime takes the graph, where the format has versions ("iOS18").
     """
 
     name: str
@@ -79,6 +80,7 @@ class Target:
     note: str = ""
     float_abi: str = ""
     alignment: int = 64
+    system: str = ""
 
     @property
     def is_graph(self) -> bool:
@@ -120,6 +122,7 @@ class Target:
 _LINUX_X86 = "x86_64-linux-gnu"
 _QEMU_USER = "tests under qemu-user; not on hardware so far"
 _QEMU_SYSTEM = "tests on an emulated MPS board; not on hardware so far"
+_EVALUATED = "the saved package, by an evaluator of ours; Core ML itself has not run it so far"
 
 
 def _arm_linux(name: str, isa: Isa, note: str) -> Target:
@@ -127,9 +130,9 @@ def _arm_linux(name: str, isa: Isa, note: str) -> Target:
     return Target(name, "static-aot", "aarch64-linux-gnu", name, isa, _QEMU_USER, note)
 
 
-def _graph(name: str, kind: str, proved: str, note: str) -> Target:
+def _graph(name: str, kind: str, proved: str, note: str, system: str = "") -> Target:
     """A target whose programs another runtime calculates."""
-    return Target(name, kind, "", "", Isa("its own", 0, 0), proved, note)
+    return Target(name, kind, "", "", Isa("its own", 0, 0), proved, note, system=system)
 
 
 def _cortex_m(core: str, triple: str, isa: Isa, note: str) -> Target:
@@ -185,8 +188,16 @@ _TABLE = {
     "coreml": _graph(
         "coreml",
         MLPROGRAM,
-        proved="the saved package, by an evaluator of ours; Core ML itself has not run it so far",
-        note="iPhone, iPad and Mac (iOS 18, macOS 15)",
+        proved=_EVALUATED,
+        note="iPhone, iPad and Mac (iOS 18, macOS 15); streams in float16 keep their own state",
+        system="iOS18",
+    ),
+    "coreml-ios17": _graph(
+        "coreml-ios17",
+        MLPROGRAM,
+        proved=_EVALUATED,
+        note="… from iOS 17 and macOS 14 on; states are inputs and outputs",
+        system="iOS17",
     ),
     "litert": _graph(
         "litert",

@@ -29,6 +29,13 @@ REQUIREMENTS = {
 }
 _INSTALL = "pip install 'millijoule[convert]'"
 
+#: Packages of graph targets: what builds or checks them here, by the extra that brings them.
+VENDORS = {
+    "tensorrt": ("onnx", "onnxruntime"),
+    "coreml": ("coremltools",),
+    "litert": ("ai-edge-litert", "flatbuffers"),
+}
+
 #: Features worth knowing about, by LLVM's names, per architecture.
 _FEATURES = {
     "x86_64": ("avx2", "fma", "f16c", "avx512f", "avx512vl", "avx512vnni", "avx512vpopcntdq"),
@@ -52,7 +59,7 @@ def diagnose() -> list[Finding]:
 
     Energy meters are probed by one real reading each.
     """
-    return [*_device(), *_host(), *_emulated(), *_energy()]
+    return [*_device(), *_host(), *_vendors(), *_emulated(), *_energy()]
 
 
 def _device() -> Iterator[Finding]:
@@ -78,15 +85,47 @@ def _device() -> Iterator[Finding]:
 def _host() -> Iterator[Finding]:
     yield _compiler()
     for package, rule in REQUIREMENTS.items():
-        try:
-            version = metadata.version(package)
-        except metadata.PackageNotFoundError:
+        version = _version(package)
+        if version is None:
             yield Finding(package, False, "not installed", f"to convert and build: {_INSTALL}")
             continue
         if _satisfies(version, rule):
             yield Finding(package, True, version)
         else:
             yield Finding(package, False, f"{version}, but {rule} is needed", _INSTALL)
+
+
+def _vendors() -> Iterator[Finding]:
+    """One finding per graph target, and what this machine can do with its programs."""
+    for extra, packages in VENDORS.items():
+        versions = {package: _version(package) for package in packages}
+        missing = [package for package, version in versions.items() if version is None]
+        name = f"target {extra}"
+        if missing:
+            remedy = f"to build and check for it: pip install 'millijoule[{extra}]'"
+            yield Finding(name, False, f"{', '.join(missing)} not installed", remedy)
+        else:
+            listed = ", ".join(f"{package} {version}" for package, version in versions.items())
+            yield Finding(name, True, f"{listed}; {_runs(extra)}")
+
+
+def _runs(extra: str) -> str:
+    """What runs or checks programs of a graph target on this machine."""
+    if extra == "litert":
+        return "runs here"
+    if extra == "coreml":
+        here = platform.system() == "Darwin"
+        return "runs here" if here else "checked here by --device mil-evaluator; runs on a Mac"
+    if _version("tensorrt") is not None:
+        return "TensorRT is here: engines are built when a bundle is first loaded"
+    return "checked here by --device onnxruntime; runs where TensorRT is (JetPack has it)"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _compiler() -> Finding:

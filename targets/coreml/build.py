@@ -28,14 +28,15 @@ def build_coreml(
     from millijoule.targets.graph.describe import GraphFile, write_graph_bundle
 
     progress("writing the graph")
-    graph = coreml_graph(model, precision=dtype, target=target.name)
+    graph = coreml_graph(model, precision=dtype, target=target.name, system=target.system)
     file = GraphFile(
-        version="iOS18",
+        version=target.system,
         files={PACKAGE + path: data for path, data in graph.files.items()},
         main=GRAPH,
         packages=("coremltools",),
         stored_bits=stored_bits,
         names=graph.names,
+        kept=graph.kept,
     )
     progress("writing")
     return write_graph_bundle(model, target, out, dtype, file, graph.written, graph.states)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class GraphFile:
     ``version``: of the format. ``files``: members by name, of which ``main`` is the graph and holds
     (or stands for) the weights. ``packages``: distributions whose versions shaped it.
     ``stored_bits``: bits per element of a constant. ``recipe``: what the device does with it.
-    ``names``: see `GraphProgram`.
+    ``names``: see `GraphProgram`. ``kept``: states that the runtime keeps itself.
     """
 
     version: str
@@ -52,6 +52,7 @@ class GraphFile:
     stored_bits: Callable[[np.ndarray], int] = lambda w: w.dtype.itemsize * 8
     recipe: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    kept: Collection[str] = ()
 
 
 def write_graph_bundle(
@@ -75,7 +76,7 @@ def write_graph_bundle(
         format=target.kind,
         version=graph.version,
         layers=tuple(_layer(w, precision, graph.stored_bits) for w in written),
-        states=tuple(GraphState(n, f"state:{n}", f"next:{n}") for n, _ in states),
+        states=tuple(_state(n, n in graph.kept) for n, _ in states),
         names=dict(graph.names),
         recipe=dict(graph.recipe),
     )
@@ -98,6 +99,11 @@ def write_graph_bundle(
     }
     write_bundle(out, manifest, {**graph.files, **samples, **model.files})
     return Bundle.open(out)
+
+
+def _state(name: str, kept: bool) -> GraphState:
+    """Where the graph has a state; one that the runtime keeps has one name for both ends."""
+    return GraphState(name, f"state:{name}", f"{'state' if kept else 'next'}:{name}")
 
 
 def _layer(

@@ -9,17 +9,27 @@ from typing import Any
 
 from millijoule.bundle import Bundle
 from millijoule.converters.model import Model
-from millijoule.errors import DeviceError
+from millijoule.errors import DeviceError, UsageError
 from millijoule.targets.target import Target
 
+Batches = tuple[int, int, int]
 GRAPH = "program/model.onnx"
 WORKSPACE_MB = 1024  # most that a tactic may use while it runs; Orin Nano has 8 GB for everything
 
 
 def build_tensorrt(
-    model: Model, target: Target, out: Path, dtype: str, progress: Callable[[str], None]
+    model: Model,
+    target: Target,
+    out: Path,
+    dtype: str,
+    progress: Callable[[str], None],
+    batches: Batches | None = None,
 ) -> Bundle:
-    """Write the bundle ``out`` atomically; ``dtype``: "float32" or "float16"."""
+    """Write the bundle ``out`` atomically.
+
+    ``dtype``: "float32" or "float16"; ``batches``: least, usual and largest batch of one engine, of
+    which sessions use the usual one, the model's own.
+    """
     if find_spec("onnx") is None:
         raise DeviceError(
             f"[{target.name}] needs the package onnx; run: pip install 'millijoule[tensorrt]'"
@@ -29,17 +39,40 @@ def build_tensorrt(
 
     progress("writing the graph")
     graph = onnx_graph(model, precision=dtype, target=target.name)
+    proto, profiles = graph.proto, []
+    if batches is not None:
+        proto, profiles = _for_batches(model, target, dtype, batches)
     file = GraphFile(
         version=f"opset {OPSET}",
-        files={GRAPH: graph.to_bytes()},
+        files={GRAPH: bytes(proto.SerializeToString(deterministic=True))},
         main=GRAPH,
         packages=("onnx",),
-        recipe=recipe_of(dtype),
+        recipe=recipe_of(dtype, profiles),
     )
     progress("writing")
     return write_graph_bundle(model, target, out, dtype, file, graph.written, graph.states)
 
 
-def recipe_of(dtype: str) -> dict[str, Any]:
-    """What the device needs to know to build: types are the graph's own (strongly typed)."""
-    return {"precision": dtype, "workspace_mb": WORKSPACE_MB, "profiles": []}
+def recipe_of(dtype: str, profiles: list[dict[str, list[list[int]]]]) -> dict[str, Any]:
+    """What the device needs to know to build: types are the graph's own (strongly typed).
+
+    ``profiles``: for each range of shapes, input name → [least, usual, largest].
+    """
+    return {"precision": dtype, "workspace_mb": WORKSPACE_MB, "profiles": profiles}
+
+
+def _for_batches(
+    model: Model, target: Target, dtype: str, batches: Batches
+) -> tuple[Any, list[dict[str, list[list[int]]]]]:
+    """The graph for any batch, and the range of its inputs' shapes."""
+    from millijoule.targets.onnx import onnx_graph
+    from millijoule.targets.onnx.batches import PROBES, any_batch, profile
+
+    if model.at_batch is None:
+        raise UsageError("[build] batches need a model that `millijoule.convert` made")
+    small, large = (
+        onnx_graph(model.at_batch(rows), precision=dtype, target=target.name).proto
+        for rows in PROBES
+    )
+    proto = any_batch(small, large)
+    return proto, [profile(proto.graph, batches)]

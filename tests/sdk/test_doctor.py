@@ -27,6 +27,36 @@ def test_requirements_are_those_of_the_package() -> None:
     assert listed == doctor.REQUIREMENTS
 
 
+def test_vendors_are_those_of_the_package() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    for name, packages in doctor.VENDORS.items():
+        extra = re.search(rf"^{name} = \[(.*?)\]", text, re.DOTALL | re.MULTILINE)
+        assert extra is not None
+        assert tuple(re.findall(r'"([a-z-]+)[=>]=', extra[1])) == packages
+
+
+def test_vendor_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Present ones with what they are good for here, missing ones with one line that helps."""
+    assert "runs here" in finding("target litert").detail
+    assert "--device mil-evaluator" in finding("target coreml").detail
+    monkeypatch.setattr(doctor.platform, "system", lambda: "Darwin")
+    assert finding("target coreml").detail.endswith("; runs here")
+    installed = metadata.version
+
+    def version(name: str) -> str:
+        if name == "tensorrt":
+            return "10.3.0"
+        if name == "flatbuffers":
+            raise metadata.PackageNotFoundError(name)
+        return installed(name)
+
+    monkeypatch.setattr(doctor.metadata, "version", version)
+    assert "engines are built" in finding("target tensorrt").detail
+    missing = finding("target litert")
+    assert (missing.ok, missing.detail) == (False, "flatbuffers not installed")
+    assert missing.remedy.endswith("pip install 'millijoule[litert]'")
+
+
 @pytest.mark.parametrize(
     ("version", "rule", "expected"),
     [

@@ -29,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", metavar="FILE", help="bundle to write (default: NAME.mjb)")
     parser.add_argument("--batch", type=positive, default=1, metavar="N", help="rows per call")
     parser.add_argument(
+        "--batches",
+        type=_batches,
+        metavar="1,8,32",
+        help="for tensorrt: least, usual and largest batch of one engine",
+    )
+    parser.add_argument(
         "--dtype", choices=("float32", "float16", "int8"), default="float32", help="arithmetic"
     )
     parser.add_argument("--streaming", action="store_true", help="one step (frame) per call")
@@ -72,7 +78,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         model = convert(
             arguments.source,
             streaming=arguments.streaming,
-            batch=arguments.batch,
+            batch=arguments.batches[1] if arguments.batches else arguments.batch,
             dtype=arguments.dtype,
             example_inputs=examples,
         )
@@ -85,6 +91,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             emit=arguments.emit,
             dtype=arguments.dtype,
             calibration=calibration,
+            batches=arguments.batches,
             **budget,
             progress=report,
         )
@@ -118,6 +125,14 @@ def _say_calibration(console: Console, record: dict[str, Any] | None) -> None:
     console.text(
         f"int8: calibrated with {count} sample{'s' * (count != 1)}, {calibration['source']}{same}"
     )
+
+
+def _batches(text: str) -> tuple[int, ...]:
+    """Three numbers of rows."""
+    numbers = tuple(positive(part) for part in text.split(","))
+    if len(numbers) != 3:
+        raise argparse.ArgumentTypeError(f"must be three numbers as 1,8,32, but received {text!r}")
+    return numbers
 
 
 def _check_out(path: str) -> str:

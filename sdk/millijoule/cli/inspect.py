@@ -18,8 +18,10 @@ from ..bundle import (
     Streaming,
     TensorSpec,
 )
+from ..errors import UsageError
 from ..profiling.one_bit import PER_OPERATION, one_bit
 from ..report.accuracy import accuracy_table, quantized_layers
+from ..session import load
 from .console import Console
 from .options import add_bundle
 
@@ -31,10 +33,17 @@ _COUNTS = ("multiplies", "adds", "binary_ops", "weight_bytes", "bytes_read", "by
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``mj inspect``."""
     add_bundle(parser)
+    parser.add_argument(
+        "--placement",
+        action="store_true",
+        help="on a Mac: where Core ML means to calculate each operator, and its share of the time",
+    )
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Print the manifest as tables."""
+    if arguments.placement:
+        return _placement(arguments.bundle, console)
     with Bundle.open(arguments.bundle) as bundle:
         manifest = bundle.manifest
     _print_summary(console, manifest)
@@ -50,6 +59,31 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         [(name, entry.bytes, entry.sha256) for name, entry in sorted(manifest.files.items())],
     )
     console.json({**manifest.to_json(), "totals": totals(manifest.kernels)})
+    return 0
+
+
+def _placement(path: str, console: Console) -> int:
+    """Print Core ML's plan of the operators; only its own executor has one."""
+    with load(path) as session:
+        plan = getattr(session.program, "placement", None)
+        if plan is None:
+            raise UsageError("--placement is for bundles of target coreml, on a Mac")
+        placed = plan()
+        kernels = session.manifest.kernels
+    columns = ("operator", "name", "layer", "runs on", "could run on", "share")
+    rows = [
+        (
+            p.operator,
+            p.name,
+            kernels[p.kernel].layer if p.kernel is not None and p.kernel < len(kernels) else "",
+            p.device or "unknown",
+            ", ".join(p.supported),
+            p.weight,
+        )
+        for p in placed
+    ]
+    console.table(columns, rows)
+    console.json([dict(zip(columns, row, strict=True)) for row in rows])
     return 0
 
 

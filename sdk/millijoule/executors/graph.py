@@ -93,6 +93,14 @@ class GraphExecutor(ABC):
                 f" again with threads={threads}"
             )
 
+    def kept(self) -> dict[str, tuple[int, ...]]:
+        """States that the runtime keeps itself: the graph's names of them, with their shapes."""
+        return {
+            self._name(s.input): self._specs[s.state].shape
+            for s in self._graph.states
+            if s.input == s.output
+        }
+
     def kernel_times(self, on: bool) -> None:  # noqa: B027 - most runtimes have none
         """Nothing, unless the runtime tells times (see `times_kernels`)."""
 

@@ -115,7 +115,7 @@ _ALL = (
     ),
     Device(
         "mil-evaluator",
-        targets=("coreml",),
+        targets=("coreml", "coreml-ios17"),
         packages=("coremltools",),
         note="the saved Core ML program in NumPy: checks the graph, slowly",
     ),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from coremltools.converters.mil.mil import types
-
 from millijoule.errors import UnsupportedError
 from millijoule.targets.coreml.builder import NAMES, MilEmitter
 from millijoule.targets.graph import Arg, Node, Value
@@ -96,11 +94,8 @@ def _spread(g: MilEmitter, arg: Arg, n: Node) -> Value | np.ndarray:
         return arg
     padded = (*[1] * (len(shape) - len(arg.type.shape)), *arg.type.shape)
     value = g.op("reshape", arg.type, x=arg, shape=np.array(padded, np.int32))
-    if value.handle.dtype is types.bool:  # tile has no truth values
-        value = g.op("cast", arg.type, x=value, dtype="int32")
     reps = [d if p == 1 else 1 for d, p in zip(shape, padded, strict=True)]
-    value = g.op("tile", arg.type, x=value, reps=np.array(reps, np.int32))
-    return g.op("cast", arg.type, x=value, dtype="bool") if arg.type.dtype == "bool" else value
+    return g.op("tile", arg.type, x=value, reps=np.array(reps, np.int32))
 
 
 @emits("relax.bitwise_and", "relax.bitwise_or", "relax.bitwise_xor", "relax.bitwise_not")
@@ -150,10 +145,7 @@ def look_up(g: MilEmitter, n: Node, w: np.ndarray) -> Value:
     index = np.searchsorted(values, w).astype(np.uint8)
     table = np.zeros(1 << bits, np.float32)
     table[: len(values)] = values
-    kind = {1: "np_uint1_dtype", 2: "np_uint2_dtype", 4: "np_uint4_dtype"}.get(bits)
-    indices = index.astype(getattr(types, kind)) if kind else index
-    shape = (*[1] * w.ndim, 1 << bits, 1)
-    return g.weights(n.type, indices, table.reshape(shape))
+    return g.weights(n.type, index, table, bits)
 
 
 @emits("relax.nn.gelu", "relax.nn.gelu_tanh")

@@ -45,22 +45,26 @@ def broadcast_to(g: MilEmitter, n: Node) -> Value:
     return g.op("tile", n.type, x=x, reps=ints(tuple(reps)))
 
 
-def _listed(g: MilEmitter, n: Node) -> list[object]:
+def _joined(g: MilEmitter, n: Node, op: str, axis: int) -> Value:
+    """Operands side by side; truth values as numbers, which is all that MIL joins."""
     assert isinstance(n.args[0], tuple)
-    return [g.handle(a) for a in n.args[0]]
+    values = [g.handle(a) for a in n.args[0]]
+    if n.type.dtype != "bool":
+        return g.op(op, n.type, values=values, axis=axis)
+    numbers = [mb.cast(x=value, dtype="int32") for value in values]
+    return g.op("cast", n.type, x=g.op(op, n.type, values=numbers, axis=axis), dtype="bool")
 
 
 @emits("relax.concat")
 def concat(g: MilEmitter, n: Node) -> Value:
     """Join along an axis."""
-    return g.op("concat", n.type, values=_listed(g, n), axis=int(n.attrs["axis"] or 0))
+    return _joined(g, n, "concat", int(n.attrs["axis"] or 0))
 
 
 @emits("relax.stack")
 def stack(g: MilEmitter, n: Node) -> Value:
     """Join along a new axis."""
-    axis = int(n.attrs["axis"] or 0) % len(n.type.shape)
-    return g.op("stack", n.type, values=_listed(g, n), axis=axis)
+    return _joined(g, n, "stack", int(n.attrs["axis"] or 0) % len(n.type.shape))
 
 
 @emits("relax.split")

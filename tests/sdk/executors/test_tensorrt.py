@@ -65,6 +65,20 @@ def test_engines_are_kept(
         assert again.built == 1
 
 
+def test_a_range_of_batches(tmp_path: Path, trt: TensorRT) -> None:
+    """The profile is built with, and the context told which batch it is."""
+    out = tmp_path / "range.mjb"
+    build(LMUFORMER[1].path, out, "--target", "tensorrt", "--batches", "1,2,8")
+    assert main(["verify", str(out), "--quiet"]) == 0
+    (ranges,) = trt.profiles
+    assert [shape[0] for shape in ranges["x"]] == [1, 2, 8]
+    with mj.load(out) as session:
+        program = session.program
+        program.kernel_times(True)
+        program.kernel_times(False)  # a new context, told again
+        session.run(session.bundle.samples()[0])
+
+
 def test_times_per_layer(bundles: dict[str, Path], trt: TensorRT) -> None:
     """A fused layer's time is its first operator's; what is nobody's is left out."""
     with mj.load(bundles["whole"]) as session:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from coremltools.optimize._utils import pack_elements_into_bits
 
 import millijoule as mj
 from fixtures.binary import BINARY
 from fixtures.models import LMUFORMER, STREAMABLE, Golden, build
 from millijoule.cli import main
 from millijoule.converters.source import read_folder
+from millijoule.targets.coreml.builder import packed
 
 STREAMS = tuple(g for g in LMUFORMER if read_folder(g.path).variant in STREAMABLE)
 EVERY = [(golden, False) for golden in (*LMUFORMER, *BINARY)] + [(g, True) for g in STREAMS[:2]]
@@ -53,6 +55,26 @@ def test_signs_take_a_bit(tmp_path: Path) -> None:
         weights = [n for n in bundle.manifest.files if n.endswith("weight.bin")]
         # float32 takes 4 bytes a parameter; norms and position embeddings stay what they are
         assert bundle.manifest.files[weights[0]].bytes < bundle.manifest.model.parameters * 4 / 8
+
+
+def test_weights_of_ios_17(tmp_path: Path) -> None:
+    """Signs in one bit, packed into bytes as the older operator reads them."""
+    sizes = []
+    for target in ("coreml", "coreml-ios17"):
+        out = tmp_path / f"{target}.mjb"
+        build(BINARY[0].path, out, "--target", target)
+        assert main(["verify", str(out), "--device", "mil-evaluator", "--quiet"]) == 0
+        with mj.Bundle.open(out) as bundle:
+            sizes += [e.bytes for n, e in bundle.manifest.files.items() if n.endswith("weight.bin")]
+    assert abs(sizes[0] - sizes[1]) < 0.05 * sizes[0]
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 65])
+def test_packed_indices(bits: int, count: int) -> None:
+    """As coremltools itself packs them."""
+    indices = np.random.default_rng(count).integers(0, 1 << bits, count).astype(np.uint8)
+    np.testing.assert_array_equal(packed(indices, bits), pack_elements_into_bits(indices, bits))
 
 
 def test_the_same_bytes_again(tmp_path: Path) -> None:

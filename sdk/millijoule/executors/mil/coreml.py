@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from ...bundle import Bundle
 from ...errors import DeviceError
 from ..graph import GraphExecutor, one_line, require_module, unpack
+from .placement import Placement, placements
 
 __all__ = ["CoremlProgram", "package"]
 
@@ -32,6 +34,9 @@ class CoremlProgram(GraphExecutor):
     CPU_ONLY, CPU_AND_GPU or CPU_AND_NE.
     """
 
+    _model: Any = None
+    _state: Any = None
+
     def __init__(self, bundle: Bundle, threads: int) -> None:
         super().__init__(bundle, threads)
         if platform.system() != "Darwin":
@@ -39,21 +44,38 @@ class CoremlProgram(GraphExecutor):
                 "[coreml] Core ML runs on a Mac, an iPhone or an iPad; to check the package on this"
                 " machine, use --device mil-evaluator"
             )
-        ct = require_module("coremltools", "target coreml", "run: pip install coremltools")
+        self._ct: ModuleType = require_module(
+            "coremltools", "target coreml", "run: pip install coremltools==9.0"
+        )
         units = os.environ.get("MJ_COREML_UNITS", "ALL")
         if units not in UNITS:
             raise DeviceError(f"[coreml] MJ_COREML_UNITS must be one of {', '.join(UNITS)}")
+        self._units = getattr(self._ct.ComputeUnit, units)
         try:
-            self._model: Any = ct.models.MLModel(
-                package(bundle), compute_units=getattr(ct.ComputeUnit, units)
-            )
+            self._model = self._ct.models.MLModel(package(bundle), compute_units=self._units)
+            self.reset()
         except Exception as error:  # coremltools raises what Core ML says, as several classes
             raise DeviceError(f"[coreml] cannot load the package: {one_line(error)}") from error
+
+    def reset(self) -> None:
+        """Put every state back to its initial value, also those that Core ML keeps."""
+        super().reset()
+        if self._model is not None and self.kept():
+            self._state = self._model.make_state()
+
+    def placement(self) -> list[Placement]:
+        """Where Core ML means to calculate each operator; see `placement`."""
+        try:
+            return placements(self._ct, self._model, self._units)
+        except Exception as error:
+            raise DeviceError(f"[coreml] cannot read the plan: {one_line(error)}") from error
 
     def infer(self, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Predictions by name."""
         try:
-            results = self._model.predict({n: as_input(x) for n, x in feeds.items()})
+            given = {n: as_input(x) for n, x in feeds.items()}
+            kept = {} if self._state is None else {"state": self._state}
+            results = self._model.predict(given, **kept)
         except Exception as error:
             raise DeviceError(f"[coreml] the prediction failed: {one_line(error)}") from error
         return {name: np.asarray(value) for name, value in results.items()}

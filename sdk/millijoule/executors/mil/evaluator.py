@@ -14,7 +14,7 @@ from ...bundle import Bundle
 from ...errors import DeviceError
 from ..graph import GraphExecutor, require_module
 from .coreml import as_input, package
-from .functions import FUNCTIONS
+from .functions import FUNCTIONS, Held
 
 __all__ = ["MilEvaluator"]
 
@@ -38,11 +38,18 @@ class MilEvaluator(GraphExecutor):
         self._main = program.functions["main"]
         self._constants: dict[Any, Any] = {}
 
+    def reset(self) -> None:
+        """Put every state back to its initial value, also those that Core ML would keep."""
+        super().reset()
+        kept = self.kept()
+        self._held = {name: Held(np.zeros(shape, np.float16)) for name, shape in kept.items()}
+
     def infer(self, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Outputs of the program by name."""
         known: dict[Any, Any] = {}
         for name, var in self._main.inputs.items():
-            known[var] = as_input(feeds[name]).reshape(var.shape)
+            held = self._held.get(name)
+            known[var] = as_input(feeds[name]).reshape(var.shape) if held is None else held
         self._block(self._main, known)
         return {var.name: np.asarray(known[var]) for var in self._main.outputs}
 

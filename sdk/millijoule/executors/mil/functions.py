@@ -7,6 +7,7 @@ as Core ML's documentation promises at least.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import erf as _erf
 from typing import Any
 
@@ -14,9 +15,21 @@ import numpy as np
 
 from .layers import LAYERS
 
-__all__ = ["FUNCTIONS"]
+__all__ = ["FUNCTIONS", "Held"]
 
 Array = np.ndarray
+
+
+@dataclass
+class Held:
+    """A state between predictions, rounded to float16 as Core ML keeps it."""
+
+    value: Array
+
+
+def _update(state: Held, value: Array) -> Array:
+    state.value = np.asarray(value).astype(np.float16)
+    return state.value
 
 
 def _wide(x: Any) -> Array:
@@ -59,9 +72,14 @@ def _cast(x: Array, dtype: str) -> Array:
     return np.asarray(x).astype(_CASTS.get(str(dtype), str(dtype)))
 
 
-def _look_up(indices: Array, lut: Array, **_: Any) -> Array:
-    """Weights of one table: ``lut`` [1, …, 1, 2^bits, 1]."""
+def _look_up(indices: Array, lut: Array, shape: Any = None, **_: Any) -> Array:
+    """Weights of one table: ``lut`` [1, …, 1, 2^bits, 1], or [2^bits] and indices in bytes."""
     groups = np.asarray(lut)
+    if groups.ndim == 1:
+        bits, size = int(np.log2(groups.size)), [int(d) for d in shape]
+        planes = np.unpackbits(np.asarray(indices), count=bits * int(np.prod(size)),
+                               bitorder="little").reshape(-1, bits)  # fmt: skip
+        return groups[(planes << np.arange(bits)).sum(1)].reshape(size)
     if groups.size != groups.shape[-2]:
         raise NotImplementedError("look-up tables of groups")
     return groups.reshape(-1)[np.asarray(indices).astype(np.int64)]
@@ -208,6 +226,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "clip": lambda x, alpha, beta: np.clip(_wide(x), alpha, beta),
     "concat": lambda values, axis, **_: np.concatenate(values, int(axis)),
     "constexpr_lut_to_dense": _look_up,
+    "coreml_update_state": _update,
     "cumsum": _cumsum,
     "expand_dims": _expand,
     "gather": _gather,
@@ -218,6 +237,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "log": lambda x, epsilon=0: np.log(_wide(x) + epsilon),
     "pad": _pad,
     "pixel_shuffle": _pixel_shuffle,
+    "read_state": lambda input: input.value,
     "reduce_argmax": _arg(np.argmax),
     "reduce_argmin": _arg(np.argmin),
     "reduce_log_sum_exp": _reduce(_log_sum_exp),

@@ -34,9 +34,11 @@ class TensorRTProgram(GraphExecutor):
         self._trt, self._cuda = trt, load_cuda()
         gpu = f"compute capability {self._cuda.capability()}"
         self._engine, self.engine = load_engine(trt, bundle, gpu)
-        self._context = self._engine.create_execution_context()
-        if self._context is None:
-            raise DeviceError("[tensorrt] not enough GPU memory for the engine")
+        self._shapes = {self._name(s.name): s.shape for s in bundle.manifest.inputs}
+        self._shapes |= {
+            self._name(s.input): self._specs[s.state].shape for s in self._graph.states
+        }
+        self._context = self._new_context()
         self._stream = self._cuda.stream()
         self._ns = np.zeros(len(bundle.manifest.kernels), np.uint64)
         self._buffers: dict[str, Buffer] = {}
@@ -44,9 +46,20 @@ class TensorRTProgram(GraphExecutor):
         for index in range(self._engine.num_io_tensors):
             self._bind(self._engine.get_tensor_name(index))
 
+    def _new_context(self) -> Any:
+        """A context at the manifest's shapes, which an engine for any batch must be told."""
+        context = self._engine.create_execution_context()
+        if context is None:
+            raise DeviceError("[tensorrt] not enough GPU memory for the engine")
+        for name, shape in self._shapes.items():
+            dynamic = -1 in tuple(self._engine.get_tensor_shape(name))
+            if dynamic and not context.set_input_shape(name, shape):
+                raise DeviceError(f"[tensorrt] input {name!r} cannot have the shape {list(shape)}")
+        return context
+
     def _bind(self, name: str) -> None:
         """Memory for one tensor of the engine, on the GPU and for outputs also here."""
-        shape = tuple(self._engine.get_tensor_shape(name))
+        shape = tuple(self._context.get_tensor_shape(name))
         dtype = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
         array = np.empty(shape, dtype)
         self._buffers[name] = buffer = Buffer(self._cuda, array.nbytes)
@@ -71,7 +84,7 @@ class TensorRTProgram(GraphExecutor):
         if on:
             self._context.profiler = _profiler(self._trt, self._ns)
         else:  # a context cannot lose its profiler: take a new one
-            self._context = self._engine.create_execution_context()
+            self._context = self._new_context()
             for name, buffer in self._buffers.items():
                 self._context.set_tensor_address(name, buffer.address)
 
