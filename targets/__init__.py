@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from millijoule.converters.model import Model
     from millijoule.targets.mcu.boards import Board
 
-__all__ = ["Target", "build", "check_limits", "get_target", "list_boards", "list_targets"]
+__all__ = [
+    "Target",
+    "build",
+    "check_batches",
+    "check_limits",
+    "get_target",
+    "list_boards",
+    "list_targets",
+]
 
 
 # kind of program → module and function (model, target, out, dtype, progress) -> Bundle
@@ -52,8 +60,8 @@ def build(
         target: a name of ``mj targets``.
         threads: how many threads a session uses unless it is told otherwise (default 1).
         emit: "object", or for microcontrollers "c": sources for a vendor's compiler.
-        dtype: "float32", "int8" (CPUs) or "float16" (graphs of other runtimes); default: what the
-            model was converted for.
+        dtype: "float32", "int8" (CPUs, LiteRT) or "float16" (graphs of other runtimes); default:
+            what the model was converted for.
         calibration: for int8, arrays of samples by input name, and optionally "labels".
         board: for microcontrollers, refuse a program that this board cannot hold (`boards`).
         flash: … or that needs more than this many bytes of flash,
@@ -69,7 +77,7 @@ def build(
     chosen = get_target(target)
     dtype = dtype or model.dtype
     _check_options(chosen, emit, dtype, threads, calibration)
-    _check_batches(chosen, batches)
+    check_batches(target, batches)
     limits = check_limits(target, board, flash, ram)
     path = Path(out) if out is not None else Path(f"{model.name}.mjb")
     report = progress or (lambda stage: None)
@@ -126,7 +134,9 @@ def _check_options(
         raise UsageError(f"[build] emit must be one of {', '.join(EMIT)}, but is {emit!r}")
     if emit != "object" and not target.bare_metal:
         raise UnsupportedError(f"[build] target {target.name} emits objects only, not {emit!r}")
-    dtypes = ("float32", "float16") if target.is_graph else ("float32", "int8")
+    dtypes: tuple[str, ...] = ("float32", "float16") if target.is_graph else ("float32", "int8")
+    if target.kind == "tflite":
+        dtypes = (*dtypes, "int8")
     if dtype not in (None, *dtypes):
         raise UnsupportedError(
             f"[build] target {target.name} computes in {' or '.join(dtypes)}, not {dtype}"
@@ -141,13 +151,12 @@ def _check_options(
         raise UsageError(f"[build] threads of target {target.name} are its runtime's own")
 
 
-def _check_batches(target: Target, batches: tuple[int, int, int] | None) -> None:
+def check_batches(target: str, batches: tuple[int, int, int] | None) -> None:
+    """UsageError unless ``target`` takes a range of batches, and this is one."""
     if batches is None:
         return
-    if target.kind != "onnx":
-        raise UsageError(
-            f"[build] target {target.name} has one batch; a range of them is for tensorrt"
-        )
+    if get_target(target).kind != "onnx":
+        raise UsageError(f"[build] target {target} has one batch; a range of them is for tensorrt")
     if len(batches) != 3 or not 1 <= batches[0] <= batches[1] <= batches[2]:
         raise UsageError(
             "[build] batches must be the least, usual and largest, in this order, but are"

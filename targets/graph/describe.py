@@ -67,7 +67,7 @@ def write_graph_bundle(
     """Write the bundle of a graph atomically and open it.
 
     Args:
-        precision: "float32" or "float16", the type inside.
+        precision: "float32" or "float16", the type inside, or "int8" for dense layers in integers.
         written: what every operator of the model became.
         states: names and types of the states as the graph holds them.
     """
@@ -89,6 +89,7 @@ def write_graph_bundle(
         arena=Arena(0, 0, 0, 0),
         kernels=tuple(kernel_of(w.node, i) for i, w in enumerate(written)),
         streaming=streaming_info(model, states),
+        quantization=dict(model.quantization) if model.quantization else None,
         graph=program,
         toolchain=versions.packages(graph.packages),
         tolerance=tolerance_of(model, precision),
@@ -111,11 +112,12 @@ def _layer(
 ) -> GraphLayer:
     """What became of one operator."""
     widest = 16 if precision == "float16" else 32
+    inside = "float32" if precision == "int8" else precision
     stored = [min(stored_bits(w), widest) for w in weights_of(written.node)]
     return GraphLayer(
         nodes=written.nodes,
         stored_bits=max(stored, default=0),
-        computes=precision if written.node.type.dtype == "float32" else written.node.type.dtype,
+        computes=inside if written.node.type.dtype == "float32" else written.node.type.dtype,
         form="loop" if written.node.scan else "operator",
     )
 
@@ -138,7 +140,7 @@ def tolerance_of(model: Model, precision: str) -> dict[str, float]:
 
     2⁻⁸ of the largest value: about eight roundings of half a unit of 2⁻¹⁰ that add up.
     """
-    if precision == "float32":
+    if precision != "float16":
         return dict(model.tolerance)
     sizes = {n: float(np.abs(v).max(initial=0)) for n, v in model.sample_outputs.items()}
     return {"default": 2**-8} | {n: 2**-8 * max(size, 1.0) for n, size in sizes.items()}

@@ -22,6 +22,7 @@ from millijoule.converters.ops.vocabulary import Attrs
 from millijoule.errors import UnsupportedError
 from millijoule.targets.graph.channels import channels_first
 from millijoule.targets.graph.forms import FORMS, Expansion
+from millijoule.targets.graph.integers import integer_weights, taps
 from millijoule.targets.passes.match import op_name
 
 SPIKE = "uint8"  # dtype of spikes and of what is made of them
@@ -145,10 +146,10 @@ class _Expander:
         layer = str(attrs[LAYER_KEY]) or layer
         values = json.loads(str(attrs[ATTRS_KEY]))
         form = FORMS.get(op)
-        if form is None:
+        if form is None or (not op.startswith("binary_") and integer_weights(args)):
             raise UnsupportedError(
-                f"[{self._target}] vocabulary op {op} of layer {layer!r} has no form there; "
-                "build it as float32"
+                f"[{self._target}] vocabulary op {op} of layer {layer!r} has no integer form there;"
+                " build it as float32"
             )
         results = form(Expansion(self._builder, layer, self._emit), values, args)
         if op in self._show:
@@ -176,7 +177,13 @@ class _Expander:
             shape, kind = tensor_type(args[0]).shape, str(call.ty.dtype)
             kind = "float32" if kind == SPIKE else kind
             return self._emit(relax.op.full(shape, args[1], kind), layer)
-        moved = channels_first(call, name, args, lambda expr: self._emit(expr, layer))
+
+        def emit(expr: relax.Expr) -> relax.Var:
+            return self._emit(expr, layer)
+
+        moved = taps(call, name, args, emit)
+        if moved is None:
+            moved = channels_first(call, name, args, emit)
         if moved is None:
             moved = relax.Call(call.op, _unify(args, name), call.attrs)
         return self._emit(moved, layer)

@@ -17,7 +17,10 @@ GRAPH = "program/model.tflite"
 def build_litert(
     model: Model, target: Target, out: Path, dtype: str, progress: Callable[[str], None]
 ) -> Bundle:
-    """Write the bundle ``out`` atomically; ``dtype``: "float32" or "float16" (of weights)."""
+    """Write the bundle ``out`` atomically.
+
+    ``dtype``: "float32", "float16" (of weights) or "int8" (of dense layers).
+    """
     if find_spec("ai_edge_litert") is None:
         raise DeviceError(
             f"[{target.name}] needs the package ai-edge-litert; run: pip install"
@@ -28,7 +31,8 @@ def build_litert(
     from millijoule.targets.litert.write import SCHEMA_VERSION, litert_graph
 
     progress("writing the graph")
-    graph = litert_graph(model, precision=dtype, target=target.name)
+    precision = "float32" if dtype == "int8" else dtype  # of what integers do not calculate
+    graph = litert_graph(model, precision=precision, target=target.name)
     file = GraphFile(
         version=f"schema {SCHEMA_VERSION}",
         files={GRAPH: graph.data},

@@ -13,6 +13,7 @@ from millijoule.errors import DeviceError, UsageError
 from millijoule.targets.target import Target
 
 Batches = tuple[int, int, int]
+Profile = dict[str, list[list[int]]]  # input → least, usual and largest shape
 GRAPH = "program/model.onnx"
 WORKSPACE_MB = 1024  # most that a tactic may use while it runs; Orin Nano has 8 GB for everything
 
@@ -39,7 +40,7 @@ def build_tensorrt(
 
     progress("writing the graph")
     graph = onnx_graph(model, precision=dtype, target=target.name)
-    proto, profiles = graph.proto, []
+    proto, profiles = graph.proto, list[Profile]()
     if batches is not None:
         proto, profiles = _for_batches(model, target, dtype, batches)
     file = GraphFile(
@@ -53,7 +54,7 @@ def build_tensorrt(
     return write_graph_bundle(model, target, out, dtype, file, graph.written, graph.states)
 
 
-def recipe_of(dtype: str, profiles: list[dict[str, list[list[int]]]]) -> dict[str, Any]:
+def recipe_of(dtype: str, profiles: list[Profile]) -> dict[str, Any]:
     """What the device needs to know to build: types are the graph's own (strongly typed).
 
     ``profiles``: for each range of shapes, input name → [least, usual, largest].
@@ -63,7 +64,7 @@ def recipe_of(dtype: str, profiles: list[dict[str, list[list[int]]]]) -> dict[st
 
 def _for_batches(
     model: Model, target: Target, dtype: str, batches: Batches
-) -> tuple[Any, list[dict[str, list[list[int]]]]]:
+) -> tuple[Any, list[Profile]]:
     """The graph for any batch, and the range of its inputs' shapes."""
     from millijoule.targets.onnx import onnx_graph
     from millijoule.targets.onnx.batches import PROBES, any_batch, profile

@@ -74,6 +74,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
         get_target(arguments.target)  # an unknown one is refused before minutes of converting
         check_limits(arguments.target, **budget)
+        ranges = _ranges(arguments)
         report(f"converting {arguments.source}")
         model = convert(
             arguments.source,
@@ -91,8 +92,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             emit=arguments.emit,
             dtype=arguments.dtype,
             calibration=calibration,
-            batches=arguments.batches,
             **budget,
+            **ranges,
             progress=report,
         )
     with bundle:
@@ -133,6 +134,16 @@ def _batches(text: str) -> tuple[int, ...]:
     if len(numbers) != 3:
         raise argparse.ArgumentTypeError(f"must be three numbers as 1,8,32, but received {text!r}")
     return numbers
+
+
+def _ranges(arguments: argparse.Namespace) -> dict[str, tuple[int, ...]]:
+    """The range of batches, if one was asked for; UsageError if the target takes none."""
+    if arguments.batches is None:
+        return {}
+    from ..targets import check_batches
+
+    check_batches(arguments.target, arguments.batches)
+    return {"batches": arguments.batches}
 
 
 def _check_out(path: str) -> str:

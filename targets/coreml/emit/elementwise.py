@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from millijoule.errors import UnsupportedError
 from millijoule.targets.coreml.builder import NAMES, MilEmitter
 from millijoule.targets.graph import Arg, Node, Value

@@ -13,6 +13,7 @@ from millijoule.targets.graph.forms.binary import (
 from millijoule.targets.graph.forms.expansion import Expansion, Form
 from millijoule.targets.graph.forms.lif import lif
 from millijoule.targets.graph.forms.lmu import lmu_memory, lmu_step
+from millijoule.targets.graph.forms.quantize import quantize
 from millijoule.targets.graph.forms.spikes import spike_conv, spike_linear
 
 FORMS: dict[str, Form] = {
@@ -23,6 +24,7 @@ FORMS: dict[str, Form] = {
     "lif_record": lif,
     "lmu_memory": lmu_memory,
     "lmu_step": lmu_step,
+    "quantize": quantize,
     "spike_conv": spike_conv,
     "spike_linear": spike_linear,
 }

@@ -22,7 +22,9 @@ _VALID = 1  # Padding.VALID: borders are made in front
 def matmul(g: LitertEmitter, n: Node) -> Value:
     """A fully connected layer where the weights are constant, else a batched product."""
     x, w = n.args
-    if isinstance(w, np.ndarray) and w.ndim == 2 and len(n.type.shape) >= 2:
+    # sums of int8 are wanted as they are; FULLY_CONNECTED would round them to int8
+    exact = n.type.dtype == "int32"
+    if isinstance(w, np.ndarray) and w.ndim == 2 and len(n.type.shape) >= 2 and not exact:
         return g.op("FULLY_CONNECTED", [x, np.ascontiguousarray(w.T), None], n.type,
                     keepNumDims=True)  # fmt: skip
     left, right = g.value(x), g.value(w)
