@@ -136,7 +136,7 @@ def _batches(text: str) -> tuple[int, ...]:
     return numbers
 
 
-def _ranges(arguments: argparse.Namespace) -> dict[str, tuple[int, ...]]:
+def _ranges(arguments: argparse.Namespace) -> dict[str, Any]:
     """The range of batches, if one was asked for; UsageError if the target takes none."""
     if arguments.batches is None:
         return {}
