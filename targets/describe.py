@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from millijoule.bundle import ModelInfo, StateSpec, Streaming, TensorSpec
 from millijoule.converters.model import Model, Named
 from millijoule.converters.ops import TensorType
@@ -62,3 +64,14 @@ def _spec(model: Model, named: Named, batch: int, *, shared: str | None = None) 
     by_sample = name != shared and t.shape[:1] == (batch,)
     options = model.options.get(name, {})
     return TensorSpec(name, t.shape, t.dtype, batch_axis=0 if by_sample else None, **options)
+
+
+def tolerance_of(model: Model, precision: str) -> dict[str, float]:
+    """The model's, or for float16 what 11 bits leave of outputs of the samples' size.
+
+    2⁻⁸ of the largest value: about eight roundings of half a unit of 2⁻¹⁰ that add up.
+    """
+    if precision != "float16":
+        return dict(model.tolerance)
+    sizes = {n: float(np.abs(v).max(initial=0)) for n, v in model.sample_outputs.items()}
+    return {"default": 2**-8} | {n: 2**-8 * max(size, 1.0) for n, size in sizes.items()}

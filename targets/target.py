@@ -5,7 +5,7 @@ A target knows nothing of model families; kernels ask it only for its vector uni
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -21,7 +21,8 @@ class Isa:
     ``int8`` names the instructions that multiply and add bytes: "dot" (SDOT), "vnni" (VPDPBUSD),
     "dsp" (SMLAD on pairs of 16 bits), "mve" (VMLADAV), or "widen" where bytes are widened first.
     ``popcount``: whether AVX-512 counts bits in words (VPOPCNTDQ). ``bit_mma``: whether tensor
-    cores multiply matrices of bits.
+    cores multiply matrices of bits. ``half``: lanes of float16 arithmetic; 0 where numbers can only
+    be stored so. ``product``: what dense kernels multiply in.
     """
 
     name: str
@@ -30,11 +31,17 @@ class Isa:
     int8: str = "widen"
     popcount: bool = False
     bit_mma: bool = False
+    half: int = 0
+    product: str = "float32"
 
     @property
     def gpu(self) -> bool:
         """Whether kernels run on blocks of threads; a thread is scalar."""
         return self.name == "gpu"
+
+    def in_half(self) -> Isa:
+        """The unit as dense kernels of a float16 program see it: itself without such arithmetic."""
+        return replace(self, lanes=self.half, product="float16") if self.half else self
 
 
 AVX512 = Isa("avx512", lanes=16, registers=32)
@@ -45,7 +52,8 @@ AVX2 = Isa("avx2", lanes=8, registers=16)
 AVX2_VNNI = Isa("avx2", lanes=8, registers=16, int8="vnni")
 SSE2 = Isa("sse2", lanes=4, registers=16)
 NEON = Isa("neon", lanes=4, registers=32)
-NEON_DOT = Isa("neon", lanes=4, registers=32, int8="dot")
+# SDOT and arithmetic of halves: Armv8.2 has them as options, every core in the table both
+NEON_DOT = Isa("neon", lanes=4, registers=32, int8="dot", half=8)
 NEON_V7 = Isa("neon", lanes=4, registers=16)
 DSP = Isa("dsp", lanes=1, registers=32, int8="dsp")
 MVE = Isa("mve", lanes=4, registers=8, int8="mve")
@@ -241,7 +249,7 @@ def _host() -> Target:
     name = codegen.llvm_get_system_cpu()
     arch = system.split("-")[0]
     if arch == "aarch64":
-        isa = NEON_DOT if "asimddp" in cpu.features() else NEON
+        isa = NEON_DOT if {"asimddp", "asimdhp"} <= set(cpu.features()) else NEON
     else:
         present = cpu.features()  # what the operating system enabled, not just the silicon
         isa = AVX512 if "avx512vl" in present else AVX2 if "avx2" in present else SSE2

@@ -19,6 +19,7 @@ from millijoule.targets.cpu.codegen import Signature, generate_entry, memory_of
 from millijoule.targets.cpu.describe import WEIGHTS, describe
 from millijoule.targets.cpu.lower import compile_object
 from millijoule.targets.cpu.plan import make_plan
+from millijoule.targets.graph.support import check_precision
 from millijoule.targets.passes.pipeline import lower_for_cpu
 from millijoule.targets.target import Target
 
@@ -33,15 +34,23 @@ def build_cpu(
     progress: Callable[[str], None],
     *,
     naive: bool = False,
+    half: bool = False,
 ) -> Bundle:
     """Compile ``model`` for ``target`` and write the bundle ``out`` atomically.
 
-    ``naive``: without our kernels, each operator as its definition says (slow; a reference).
+    Args:
+        naive: without our kernels, each operator as its definition says (slow; a reference).
+        half: weights and what lies between kernels in float16.
+
+    Raises UnsupportedError if ``half`` would move spikes or signs.
     """
+    if half:
+        check_precision(model.module, "float16", target.name)
     cc = toolchain.find_compiler(target)  # no compiler: said before minutes of work, not after
     progress("lowering")
     plan = make_plan(
-        lower_for_cpu(model.module, target, model.layers, naive=naive), target.alignment
+        lower_for_cpu(model.module, target, model.layers, naive=naive, half=half),
+        target.alignment,
     )
     signature = Signature(model.inputs, model.outputs, model.states)
     with tempfile.TemporaryDirectory(prefix="millijoule-") as scratch:
@@ -68,6 +77,6 @@ def build_cpu(
             SAMPLE_OUTPUTS: npz_bytes(model.sample_outputs),
             **model.files,
         }
-        manifest = describe(model, target, plan, memory, LIBRARY, threads, cc)
+        manifest = describe(model, target, plan, memory, LIBRARY, threads, cc, half=half)
         write_bundle(out, manifest, files)
     return Bundle.open(out)

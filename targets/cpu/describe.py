@@ -10,7 +10,13 @@ from millijoule.targets.compilers import Toolchain
 from millijoule.targets.cpu.codegen import Memory
 from millijoule.targets.cpu.manifest import describe_kernels
 from millijoule.targets.cpu.plan import Plan
-from millijoule.targets.describe import batch_of, io_specs, model_info, streaming_info
+from millijoule.targets.describe import (
+    batch_of,
+    io_specs,
+    model_info,
+    streaming_info,
+    tolerance_of,
+)
 from millijoule.targets.target import Target
 
 WEIGHTS = "program/weights.bin"
@@ -25,8 +31,14 @@ def describe(
     library: str,
     threads: int,
     cc: Toolchain,
+    *,
+    half: bool = False,
 ) -> Manifest:
-    """The manifest of ``model`` as compiled by ``cc``; ``library``: the member with the program."""
+    """The manifest of ``model`` as compiled by ``cc``; ``library``: the member with the program.
+
+    ``half``: the program stores its numbers in float16.
+    """
+    dtype = "int8" if model.quantization else "float16" if half else "float32"
     inputs, outputs = io_specs(model)
     return Manifest(
         model=model_info(model),
@@ -36,7 +48,7 @@ def describe(
             triple=target.triple,
             cpu=target.cpu,
             features=target.features(),
-            dtype="int8" if model.quantization else "float32",
+            dtype=dtype,
             threads=threads,
         ),
         inputs=inputs,
@@ -49,5 +61,5 @@ def describe(
         streaming=streaming_info(model, model.states),
         quantization=dict(model.quantization) if model.quantization else None,
         toolchain=versions.toolchain(cc),
-        tolerance=dict(model.tolerance),
+        tolerance=tolerance_of(model, "float16" if half else "float32"),
     )

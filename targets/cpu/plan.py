@@ -163,7 +163,7 @@ class _Planner:
         for known, symbol in same:
             if structural_equal(known, bare):
                 return symbol
-        symbol = f"mjk_{len(self._plan.kernels)}_{meta.op}"
+        symbol = f"mjk_{len(self._plan.kernels)}_{meta.op}" + "_f16" * meta.half
         same.append((bare, symbol))
         self._plan.kernels[symbol] = bare
         return symbol

@@ -30,7 +30,7 @@ from millijoule.converters.importer import COMPOSITE_PREFIX
 from millijoule.converters.model import Model
 from millijoule.converters.ops import VOCABULARY, TensorType
 from millijoule.targets import versions
-from millijoule.targets.describe import io_specs, model_info, streaming_info
+from millijoule.targets.describe import io_specs, model_info, streaming_info, tolerance_of
 from millijoule.targets.graph.node import Arg, Node, Value, Written
 from millijoule.targets.target import Target
 
@@ -133,17 +133,6 @@ def sample_outputs(model: Model) -> dict[str, np.ndarray]:
 def weights_of(node: Node) -> list[np.ndarray]:
     """Constant operands that are more than a number."""
     return [a for a in _flat(node.args) if isinstance(a, np.ndarray) and a.size > 1]
-
-
-def tolerance_of(model: Model, precision: str) -> dict[str, float]:
-    """The model's, or for float16 what 11 bits leave of outputs of the samples' size.
-
-    2⁻⁸ of the largest value: about eight roundings of half a unit of 2⁻¹⁰ that add up.
-    """
-    if precision != "float16":
-        return dict(model.tolerance)
-    sizes = {n: float(np.abs(v).max(initial=0)) for n, v in model.sample_outputs.items()}
-    return {"default": 2**-8} | {n: 2**-8 * max(size, 1.0) for n, size in sizes.items()}
 
 
 def kernel_of(node: Node, index: int) -> Kernel:

@@ -36,13 +36,13 @@ def convert(value: Any, dtype: str, lanes: int) -> Any:
     return T.cast(value, vector_type(dtype, lanes))
 
 
-def fma(a: Any, b: Any, c: Any, lanes: int, isa: Isa | None = None) -> Any:
+def fma(a: Any, b: Any, c: Any, lanes: int, isa: Isa | None = None, dtype: str = "float32") -> Any:
     """``a·b + c`` rounded once; on the scalar unit, which may have no such instruction, twice."""
     if isa is not None and isa.name == "scalar":
         return a * b + c
-    dtype = "float32" if lanes == 1 else f"float32x{lanes}"
-    suffix = "f32" if lanes == 1 else f"v{lanes}f32"
-    return T.call_llvm_pure_intrin(dtype, f"llvm.fma.{suffix}", a, b, c)
+    element = dtype.replace("float", "f")
+    suffix = element if lanes == 1 else f"v{lanes}{element}"
+    return T.call_llvm_pure_intrin(vector_type(dtype, lanes), f"llvm.fma.{suffix}", a, b, c)
 
 
 def lane(values: Any, index: int, lanes: int) -> Any:
@@ -85,7 +85,7 @@ class Accumulators:
     """
 
     def __init__(self, rows: int, width: int, lanes: int, dtype: str = "float32") -> None:
-        self.rows, self.width = rows, width
+        self.rows, self.width, self.lanes, self.dtype = rows, width, lanes, dtype
         self.vectors = vectors(width, lanes)
         self._buffers = {
             (row, offset): T.alloc_buffer((size,), dtype)

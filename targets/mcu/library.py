@@ -79,8 +79,8 @@ def _private_headers() -> list[Path]:
 def clean_kernels(kernels: Path, cc: Toolchain, hard_float: bool) -> None:
     """Drop debug data and unwind tables, which would pull an unwinder into the firmware.
 
-    ``hard_float``: also turn calls of GCC's arithmetic helpers, whose floats are not where LLVM puts
-    them, to those of the C runtime.
+    ``hard_float``: also turn calls of GCC's arithmetic helpers, whose floats are not where LLVM
+    puts them, to those of the C runtime.
     """
     tables = [f"--remove-section={s}*" for s in (".ARM.exidx", ".ARM.extab", ".rel.ARM.exidx")]
     arguments = ["--enable-deterministic-archives", "--strip-debug", *tables]

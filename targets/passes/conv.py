@@ -40,13 +40,17 @@ class _Convolution:
     planar: bool  # x is [B, C, H, W]
 
 
-def lower_conv(isa: Isa, layers: Mapping[str, str]) -> tvm.transform.Pass:
-    """The pass over function ``main``; ``layers`` maps variable names to layer names."""
+def lower_conv(isa: Isa, layers: Mapping[str, str], *, half: bool = False) -> tvm.transform.Pass:
+    """The pass over function ``main``; ``layers`` maps variable names to layer names.
+
+    ``half``: multiply in float16 where the vector unit can; few channels, and depthwise filters,
+    which wait for memory, stay in float32.
+    """
 
     def emit(
         mutator: PyExprMutator, chain: Chain[_Convolution], ty: relax.TensorType
     ) -> relax.Expr:
-        return _emit(mutator, chain, ty, isa)
+        return _emit(mutator, chain, ty, isa, half)
 
     return rewrite_main(
         "LowerConv",
@@ -81,12 +85,17 @@ def _planes(x: relax.Expr, bound: Bound) -> relax.Expr | None:
 
 
 def _emit(
-    mutator: PyExprMutator, chain: Chain[_Convolution], ty: relax.TensorType, isa: Isa
+    mutator: PyExprMutator,
+    chain: Chain[_Convolution],
+    ty: relax.TensorType,
+    isa: Isa,
+    half: bool,
 ) -> relax.Expr:
     filters, shape, planar = chain.root.filters, chain.root.shape, chain.root.planar
     fine = takes(shape, isa) and not planar
+    unit = isa.in_half() if half and not planar and shape.group_channels >= isa.half else isa
     packed = (
-        pack_depthwise(filters) if fine else pack_filters(filters, shape, choose_tile(shape, isa))
+        pack_depthwise(filters) if fine else pack_filters(filters, shape, choose_tile(shape, unit))
     )
     x = mutator.visit_expr(chain.root.x)
     operands = [mutator.visit_expr(o) for o in chain.operands]
@@ -98,8 +107,9 @@ def _emit(
         [tensor_type(o) for o in operands],
         result,
         chain.steps,
-        isa,
+        isa if fine else unit,
     )
     multiplies, adds = (n + shape.multiply_adds for n in chain.arithmetic(result))
-    meta = KernelMeta(op="conv2d", layer=chain.layer, results=1, multiplies=multiplies, adds=adds)
+    in_half = unit.product == "float16" and not fine
+    meta = KernelMeta("conv2d", chain.layer, 1, multiplies=multiplies, adds=adds, half=in_half)
     return call_kernel(mutator.builder_, form, [x, relax.const(packed), *operands], [ty], meta)

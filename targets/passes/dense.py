@@ -36,11 +36,15 @@ class _Product:
     shape: GemmShape
 
 
-def lower_dense(isa: Isa, layers: Mapping[str, str]) -> tvm.transform.Pass:
-    """The pass over function ``main``; ``layers`` maps variable names to layer names."""
+def lower_dense(isa: Isa, layers: Mapping[str, str], *, half: bool = False) -> tvm.transform.Pass:
+    """The pass over function ``main``; ``layers`` maps variable names to layer names.
+
+    ``half``: multiply in float16 where the vector unit can.
+    """
+    unit = isa.in_half() if half else isa
 
     def emit(mutator: PyExprMutator, chain: Chain[_Product], ty: relax.TensorType) -> relax.Expr:
-        return _emit(mutator, chain, ty, isa)
+        return _emit(mutator, chain, ty, unit)
 
     return rewrite_main(
         "LowerDense",
@@ -101,5 +105,6 @@ def _emit(
     args: Sequence[relax.Expr] = [x, relax.const(packed), *operands]
     multiplies, adds = (n + shape.multiply_adds for n in chain.arithmetic(result))
     op = "conv1d" if shape.taps > 1 else "linear"
-    meta = KernelMeta(op=op, layer=chain.layer, results=1, multiplies=multiplies, adds=adds)
+    half = isa.product == "float16" and not integer
+    meta = KernelMeta(op, chain.layer, 1, multiplies=multiplies, adds=adds, half=half)
     return call_kernel(mutator.builder_, form, args, [ty], meta)

@@ -22,6 +22,7 @@ class KernelMeta:
     """Operator, layer and arithmetic of one call; ``results`` counts outputs before scratch.
 
     ``named``: the first result is what the layer returns, so that it can be read back as that.
+    ``half``: it multiplies in float16; the name of its symbol ends in ``_f16``.
     """
 
     op: str
@@ -36,6 +37,7 @@ class KernelMeta:
     second_tap: str | None = None
     scheduled: bool = True
     named: bool = True
+    half: bool = False
 
     @staticmethod
     def of_vocabulary(

@@ -23,17 +23,24 @@ from millijoule.targets.passes.reshape import merge_reshapes
 from millijoule.targets.passes.resize import lower_resize
 from millijoule.targets.passes.scatter import lower_scatter
 from millijoule.targets.passes.schedule import schedule_rest
+from millijoule.targets.passes.storage import store_half
 from millijoule.targets.passes.vocabulary import lower_vocabulary
 from millijoule.targets.target import Isa, Target
 
 
 def lower_for_cpu(
-    module: tvm.IRModule, target: Target, layers: Mapping[str, str], *, naive: bool = False
+    module: tvm.IRModule,
+    target: Target,
+    layers: Mapping[str, str],
+    *,
+    naive: bool = False,
+    half: bool = False,
 ) -> tvm.IRModule:
     """Relax module of whole operators → kernels and planned memory, ready for `cpu.plan`.
 
     ``layers`` names the torch module behind a Relax variable (see `converters.importer`).
-    ``naive``: leave our kernels of dense layers and vocabulary ops out.
+    ``naive``: leave our kernels of dense layers and vocabulary ops out. ``half``: keep weights and
+    what lies between kernels in float16 (see `storage`).
     """
     transform = relax.transform
     passes = [
@@ -47,7 +54,7 @@ def lower_for_cpu(
         lower_ordering,
         lower_scatter,
         lower_concat(target.isa),
-        *([] if naive else _kernels(target.isa, layers)),
+        *([] if naive else _kernels(target.isa, layers, half)),
         lower_vocabulary({} if naive else CPU_KERNELS, target.isa),
         merge_reshapes(),
         transform.CanonicalizeBindings(),
@@ -61,6 +68,7 @@ def lower_for_cpu(
         transform.DeadCodeElimination(),
         transform.RewriteDataflowReshape(),  # a reshape is a view, not a kernel
         *([] if naive else [schedule_rest(target, layers), transform.DeadCodeElimination()]),
+        *([store_half(), transform.DeadCodeElimination()] if half else []),
         transform.ToNonDataflow(),
         transform.RemovePurityChecking(),
         transform.CallTIRRewrite(),
@@ -77,12 +85,12 @@ def _products(isa: Isa, layers: Mapping[str, str]) -> list[tvm.transform.Pass]:
     return [lower_attention(isa, layers), clean, lower_products(isa, layers), clean]
 
 
-def _kernels(isa: Isa, layers: Mapping[str, str]) -> list[tvm.transform.Pass]:
+def _kernels(isa: Isa, layers: Mapping[str, str], half: bool) -> list[tvm.transform.Pass]:
     """Passes that replace ordinary operators by kernels."""
     return [
-        lower_conv(isa, layers),
+        lower_conv(isa, layers, half=half),
         lower_pool(isa),
         lower_resize(isa),
         lower_binary(isa),
-        lower_dense(isa, layers),
+        lower_dense(isa, layers, half=half),
     ]

@@ -1,4 +1,4 @@
-"""64-bit integers and doubles on microcontrollers: floats pass between LLVM's code and GCC's library.
+"""64-bit numbers on microcontrollers: floats pass between LLVM's code and GCC's library.
 
 Every operand comes from an input, so that nothing is computed when the model is built.
 """

@@ -87,6 +87,10 @@ def copy_padded(
                 shape.channels,
                 isa.lanes,
                 lambda c, lanes: destination.save(
-                    b, t + shape.padding, c, lanes, source.load(b, t, c, lanes)
+                    b,
+                    t + shape.padding,
+                    c,
+                    lanes,
+                    simd.convert(source.load(b, t, c, lanes), dtype, lanes),
                 ),
             )

@@ -11,6 +11,7 @@ from millijoule.targets.kernels.gemm.gpu import PANEL
 from millijoule.targets.target import Isa
 
 CACHE_BYTES = 512 * 1024  # second-level cache of one core, as common now
+_HALF_SPARE = 4  # a lane of halves can only be taken from the lower sixteen registers
 _TALLEST = 14  # rows: more accumulators than that hide no more latency
 
 
@@ -58,7 +59,7 @@ def choose_tile(shape: GemmShape, isa: Isa) -> Tile:
         wide = isa.registers // 2
         columns = isa.lanes * max(1, wide // shape.out_steps)
         return Tile(shape.out_steps, min(columns, padded(shape.outputs, isa.lanes)), depth)
-    vectors = 4 if isa.registers >= 32 else 2
+    vectors = 4 if isa.registers >= 32 and isa.product == "float32" else 2
     rows = tallest(vectors, isa)
     panel = 4 * shape.taps * shape.channels * vectors * isa.lanes
     if isa.name in ("avx512", "avx2") and vectors > 2 and panel > CACHE_BYTES:
@@ -73,13 +74,14 @@ def choose_tile(shape: GemmShape, isa: Isa) -> Tile:
 
 
 def _depth(isa: Isa) -> int:
-    return 4 if isa.name == "neon" and isa.registers >= 32 else 1
+    return isa.lanes if isa.name == "neon" and isa.registers >= 32 else 1
 
 
 def tallest(vectors: int, isa: Isa) -> int:
     """Most rows of a tile of ``vectors`` vectors that its registers hold."""
     if _depth(isa) > 1:  # every row has a register of x, and two hold weights
-        return min(_TALLEST, (isa.registers - 2) // (vectors + 1))
+        spare = isa.registers - (2 if isa.product == "float32" else _HALF_SPARE)
+        return min(_TALLEST, spare // (vectors + 1))
     if isa.name == "neon":  # a 32-bit core has no registers for the addresses of a sixth row
         return min(5, (isa.registers - 1) // vectors - 1)
     return min(_TALLEST, (isa.registers - 1 - vectors) // vectors)

@@ -33,6 +33,9 @@ def test_operands(op: str, result: str, computes_on: str) -> None:
     assert _dtype(kernel(op, result), "int8") == computes_on
     assert _dtype(kernel(op, result), "float32") == "float32"
     assert _dtype(replace(kernel(op, result), outputs=()), "float16") == "float16"
+    ours = replace(kernel(op, result), name="mjk_1_x")  # stores halves, calculates in float32
+    assert _dtype(ours, "float16") == "float32"
+    assert _dtype(replace(ours, name="mjk_1_x_f16"), "float16") == "float16"
 
 
 def total(*work: Work) -> Any:

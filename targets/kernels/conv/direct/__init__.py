@@ -43,6 +43,7 @@ from millijoule.targets.kernels.conv.shape import ConvShape
 from millijoule.targets.kernels.conv.tiles import Run, cut, tap_bounds, taps_of
 from millijoule.targets.kernels.epilogue import Step
 from millijoule.targets.kernels.form import KernelForm, parallel_chunks
+from millijoule.targets.kernels.gemm.chains import HALF_BLOCK, HalfSums
 from millijoule.targets.target import Isa
 
 __all__ = ["choose_tile", "conv2d_f32", "pack_filters"]
@@ -69,7 +70,7 @@ def conv2d_f32(
     ``planar``: x is [B, C, H, W], as images come; for few channels of one group.
     """
     tile = choose_tile(shape, isa)
-    name = f"conv2d_f32_{tile.pixels}x{tile.channels}_{isa.name}"
+    name = f"conv2d_{isa.product.replace('loat', '')}_{tile.pixels}x{tile.channels}_{isa.name}"
     with tir.kernel(name, [x_type, packed, *extra], [result]) as k:
         operands = k.buffers[2 : 2 + len(extra)]
         writer = PixelWriter(k.buffers[2 + len(extra)], operands, steps, shape.outputs)
@@ -287,18 +288,27 @@ class _Direct:
         k = (h * self.shape.columns.taps + tap) * self.shape.group_channels + channel
         filters = where.group * self.blocks + where.block
 
-        def chain(c: Any, depth: int) -> None:
+        def chain(acc: simd.Accumulators, c: Any, depth: int) -> None:
             if self.ahead:
                 done = where.number * self.shape.depth + k + c
                 self._prefetch((filters + 1) * self.shape.depth * self.width + done * self.ahead)
             # pixel by pixel, so that only one value of x is in a register at a time
             for d, (p, offset), vec in itertools.product(range(depth), offsets, acc.vectors):
                 weight = simd.load(self.w, [filters, k + c + d], vec[0], vec[1])
-                values = self.x.load(source + offset + c, depth)
+                values = simd.convert(self.x.load(source + offset + c, depth), acc.dtype, depth)
                 value = simd.splat(simd.lane(values, d, depth), vec[1])
-                acc.set(p, vec, simd.fma(value, weight, acc.get(p, vec), vec[1], self.isa))
+                weight = simd.convert(weight, acc.dtype, vec[1])
+                total = simd.fma(value, weight, acc.get(p, vec), vec[1], self.isa, acc.dtype)
+                acc.set(p, vec, total)
 
-        simd.for_blocks(length, self.tile.depth, chain)
+        def half(first: Any, size: int) -> None:
+            with HalfSums(acc, [p for p, _ in offsets]) as part:
+                simd.for_blocks(size, self.tile.depth, lambda c, n: chain(part, first + c, n))
+
+        if self.isa.product == "float16":
+            simd.for_blocks(length, HALF_BLOCK, half)
+        else:
+            simd.for_blocks(length, self.tile.depth, lambda c, n: chain(acc, c, n))
 
     def _prefetch(self, element: Any) -> None:
         """Ask for the weights at ``element`` of all blocks; behind the last it does no harm."""

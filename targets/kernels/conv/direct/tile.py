@@ -28,7 +28,7 @@ def choose_tile(shape: ConvShape, isa: Isa) -> ConvTile:
     if isa.gpu:
         return ConvTile(PANEL, PANEL)
     lane_operands = isa.name == "neon" and isa.registers >= 32
-    depth = 4 if lane_operands else 1
+    depth = isa.lanes if lane_operands else 1
     most = 4 if lane_operands else 2 if isa.registers >= 16 else 1
     wanted = -(-shape.group_outputs // isa.lanes)
     vectors = most if wanted % most == 0 or wanted > most + 1 else min(wanted, most + 1)
