@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from millijoule.bundle import EMIT, Limits
 from millijoule.errors import UnsupportedError, UsageError
-from millijoule.targets.target import Target, get_target, list_targets
+from millijoule.targets.target import STATIC_AOT, Target, get_target, list_targets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -170,7 +170,8 @@ def _dtypes(target: Target) -> tuple[str, ...]:
         return ("float32", "float16", *(("int8",) if target.kind == "tflite" else ()))
     # without arithmetic of halves every load of a weight would cost a conversion: a linear layer on
     # a Cortex-A72 would take 1.7 times the instructions of float32
-    return ("float32", "float16", "int8") if target.isa.half else ("float32", "int8")
+    halves = target.kind == STATIC_AOT and target.isa.half
+    return ("float32", "float16", "int8") if halves else ("float32", "int8")
 
 
 def _quantized(
