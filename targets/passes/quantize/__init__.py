@@ -45,7 +45,22 @@ def prepare(module: tvm.IRModule) -> tvm.IRModule:
         transform.CanonicalizeBindings(),
         transform.DeadCodeElimination(),
     ]
-    return tvm.transform.Sequential(passes)(module)
+    return tvm.transform.Sequential(passes)(_with_tuple(module))
+
+
+def _with_tuple(module: tvm.IRModule) -> tvm.IRModule:
+    """``main`` returning a tuple, also of a single tensor, which some importers return bare."""
+    main = module["main"]
+    result = main.body.body
+    if isinstance(result.ty, relax.TupleType):
+        return module
+    body = relax.SeqExpr(main.body.blocks, relax.Tuple([result]))
+    function = relax.Function(
+        main.params, body, relax.TupleType([result.ty]), is_pure=True, attrs=main.attrs
+    )
+    whole = tvm.IRModule(dict(module.functions), attrs=module.attrs)
+    whole.update_func(module.get_global_var("main"), function)
+    return whole
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from coremltools.optimize._utils import pack_elements_into_bits
 
 import millijoule as mj
 from fixtures.binary import BINARY
+from fixtures.graphs import model_of
 from fixtures.models import LMUFORMER, STREAMABLE, Golden, build
 from millijoule.cli import main
 from millijoule.converters.source import read_folder
+from millijoule.targets.coreml import coreml_graph
 from millijoule.targets.coreml.builder import packed
 
 STREAMS = tuple(g for g in LMUFORMER if read_folder(g.path).variant in STREAMABLE)
@@ -67,6 +70,14 @@ def test_weights_of_ios_17(tmp_path: Path) -> None:
         with mj.Bundle.open(out) as bundle:
             sizes += [e.bytes for n, e in bundle.manifest.files.items() if n.endswith("weight.bin")]
     assert abs(sizes[0] - sizes[1]) < 0.05 * sizes[0]
+
+
+def test_numbers_are_stored_once() -> None:
+    """A number that a choice falls back on is not spread to the size of the activation."""
+    example = torch.randn(1, 64, 256)
+    model = model_of(lambda x: torch.where(x > 0, x, 3.0) * 2, example)
+    files = coreml_graph(model).files
+    assert sum(len(data) for data in files.values()) < example.numel()  # bytes; it has 4 a number
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])

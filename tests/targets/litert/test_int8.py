@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import millijoule as mj
+from fixtures.matrix_models import ENTRIES
 from fixtures.models import LMUFORMER, STREAMABLE, build
 from millijoule.cli import main
 from millijoule.converters.source import read_folder
@@ -64,6 +65,17 @@ def test_convolutions(taps: int, padding: int, steps: int, tmp_path: Path) -> No
         got = session.run(x)
     for name, value in expected.items():
         np.testing.assert_allclose(got[name], value, rtol=0, atol=2e-6)
+
+
+def test_models_from_files(tmp_path: Path) -> None:
+    """Whose importer returns a bare tensor: on a CPU the very integers, under LiteRT as near."""
+    entry = next(entry for entry in ENTRIES if entry.row.name == "onnx")
+    model = entry.model(tmp_path)
+    for target in ("host", "litert"):
+        mj.build(model, target=target, out=tmp_path / "m.mjb", dtype="int8").close()
+        with mj.load(tmp_path / "m.mjb") as session:
+            assert all(check.passed for check in verify(session))
+            assert session.manifest.quantization is not None
 
 
 def test_neurons_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
