@@ -43,8 +43,14 @@ from millijoule.targets.target import Isa
 _MASKED = -1e9
 
 
-def lower_attention(isa: Isa, layers: Mapping[str, str]) -> tvm.transform.Pass:
-    """The pass over function ``main``; ``layers`` maps variable names to layer names."""
+def lower_attention(
+    isa: Isa, layers: Mapping[str, str], *, half: bool = False
+) -> tvm.transform.Pass:
+    """The pass over function ``main``; ``layers`` maps variable names to layer names.
+
+    ``half``: multiply in float16 where the vector unit can.
+    """
+    isa = isa.in_half() if half else isa
     return rewrite_main("LowerAttention", lambda mod: _Lowering(mod, isa, layers))
 
 
@@ -248,7 +254,8 @@ class _Lowering(PyExprMutator):
         types = [tensor_type(o) for o in operands]
         form = attention_f32(shape, strided, y_view, types, result, self._isa)
         layer, products = self._layers.get(var.name, ""), shape.multiply_adds
-        meta = KernelMeta("attention", layer, results=1, multiplies=products, adds=products)
+        in_half = self._isa.product == "float16"
+        meta = KernelMeta("attention", layer, 1, products, products, half=in_half)
         call = call_kernel(self.builder_, form, operands, [relax_type(result)], meta)
         y = self.builder_.emit(call)
         return as_result(self.builder_, y, written, order, tensor_type(var).shape)

@@ -46,7 +46,7 @@ def lower_for_cpu(
     passes = [
         transform.CanonicalizeBindings(),
         transform.DeadCodeElimination(),
-        *([] if naive else _products(target.isa, layers)),
+        *([] if naive else _products(target.isa, layers, half)),
         fold_norm(),
         channels_last(),
         transform.CanonicalizeBindings(),  # cancelled transposes leave aliases behind
@@ -79,10 +79,10 @@ def lower_for_cpu(
         return tvm.transform.Sequential(passes)(module)
 
 
-def _products(isa: Isa, layers: Mapping[str, str]) -> list[tvm.transform.Pass]:
+def _products(isa: Isa, layers: Mapping[str, str], half: bool) -> list[tvm.transform.Pass]:
     """Passes over products of computed values, in front of what cancels transposes."""
     clean = relax.transform.DeadCodeElimination()
-    return [lower_attention(isa, layers), clean, lower_products(isa, layers), clean]
+    return [lower_attention(isa, layers, half=half), clean, lower_products(isa, layers), clean]
 
 
 def _kernels(isa: Isa, layers: Mapping[str, str], half: bool) -> list[tvm.transform.Pass]:

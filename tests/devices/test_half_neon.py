@@ -110,11 +110,14 @@ def _apply(layer: nn.Module, x: Tensor, power: int) -> np.ndarray:
 def test_everything_else_is_float32(
     case: tuple[Session, Layers, list[Tensor]], outputs: list[np.ndarray]
 ) -> None:
-    """Norm, GELU, softmax, attention: rounded where they are stored, not where they are summed."""
+    """Norm, GELU, softmax: rounded where they are stored, not where they are summed."""
     _, module, inputs = case
     *_, row, soft, attended = module(*inputs)
     np.testing.assert_allclose(outputs[-2], soft.numpy(), atol=4 * ROUNDING * float(soft.max()))
-    np.testing.assert_allclose(outputs[-1], attended.numpy(), atol=4 * ROUNDING * 4)
+    # scores err by what 32 products in halves do, and weights of the mean by as much, relatively
+    np.testing.assert_allclose(
+        outputs[-1], attended.numpy(), atol=8 * ROUNDING * float(inputs[0].abs().max())
+    )
     assert row.shape == outputs[-3].shape
 
 

@@ -15,6 +15,10 @@ packed GEMM, and an exponential per score, which takes about as long as twenty m
 Every score is one chain in ascending d; maximum and sum of a row go lane by lane over ascending
 keys, then over the lanes; every result is one chain in ascending keys. None of that depends on how
 many queries a tile has or which thread computes it. A row with every key masked by −∞ gives zeros.
+
+Where products are multiplied in float16 (``Isa.in_half``), both are, in blocks as those of a packed
+GEMM; scores, softmax and its sum are float32, and the exponentials are rounded to halves as the
+second product reads them.
 """
 
 from __future__ import annotations
@@ -57,13 +61,14 @@ def attention_f32(
     tiles = sum(count for count, _ in segments)
     chunks = parallel_chunks(shape.heads * tiles, shape.multiply_adds)
     blocks = -(-shape.keys // tile.panel)
-    panels = TensorType((shape.heads, blocks, shape.width, tile.panel), "float32")
+    panels = TensorType((shape.heads, blocks, shape.width, tile.panel), isa.product)
     strips = TensorType((chunks, tile.rows, blocks * tile.panel), "float32")
     flat = TensorType((result.size,), "float32")
-    name = f"attention_f32_{tile.rows}x{tile.panel}_{isa.name}"
-    with tir.kernel(name, operands, [flat, panels, strips]) as k:
+    name = f"attention_{isa.product.replace('loat', '')}_{tile.rows}x{tile.panel}_{isa.name}"
+    powers = () if isa.product == "float32" else (TensorType(strips.shape, isa.product),)
+    with tir.kernel(name, operands, [flat, panels, strips, *powers]) as k:
         q, keys, v, *bias = (k.buffers[view.operand] for view in views)
-        y, panel_buffer, strip_buffer = k.buffers[len(operands) :]
+        y, panel_buffer, strip_buffer, *power_buffer = k.buffers[len(operands) :]
         loop = T.parallel if chunks > 1 else T.serial
         pack_keys(keys, views[1], panel_buffer, shape, tile, loop)
         buffers = Buffers(
@@ -75,6 +80,7 @@ def attention_f32(
             views[3] if bias else None,
             panel_buffer,
             strip_buffer,
+            power_buffer[0] if power_buffer else strip_buffer,
             y,
             y_view,
         )
@@ -90,4 +96,4 @@ def attention_f32(
                 item % tiles,
                 lambda first, count: rows.emit(chunk, head, first, count),
             )
-    return KernelForm(k.func, (panels, strips))
+    return KernelForm(k.func, (panels, strips, *powers))

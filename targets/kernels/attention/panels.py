@@ -22,7 +22,7 @@ def pack_keys(
     keys: Any, view: Strided, panels: Any, shape: AttentionShape, tile: AttentionTile, loop: Any
 ) -> None:
     """Fill ``panels`` [heads, blocks, width, NR] from the flat buffer ``keys``."""
-    blocks = -(-shape.keys // tile.panel)
+    blocks, dtype = -(-shape.keys // tile.panel), tile.dtype
     lanes, width = tile.lanes, shape.width
     square_wise = lanes > 1 and view.strides[-1] == 1
     squares, rest = divmod(width, lanes) if square_wise else (0, width)
@@ -36,35 +36,40 @@ def pack_keys(
         if squares:
             with T.serial(0, tile.vectors) as vector, T.serial(0, squares) as square:
                 rows = [
-                    simd.load(keys, [], start(vector * lanes + i) + square * lanes, lanes)
+                    simd.convert(
+                        simd.load(keys, [], start(vector * lanes + i) + square * lanes, lanes),
+                        dtype,
+                        lanes,
+                    )
                     for i in range(lanes)
                 ]
-                for i, column in enumerate(_transposed(rows, lanes)):
+                for i, column in enumerate(_transposed(rows, lanes, dtype)):
                     row = [head, block, square * lanes + i]
                     simd.save(panels, row, vector * lanes, lanes, column)
         if rest:
             with T.serial(0, tile.panel) as key, T.serial(width - rest, width) as d:
-                tir.store(panels, [head, block, d, key], keys[start(key) + d * view.strides[-1]])
+                value = T.cast(keys[start(key) + d * view.strides[-1]], dtype)
+                tir.store(panels, [head, block, d, key], value)
 
 
-def _transposed(rows: list[Any], lanes: int) -> list[Any]:
+def _transposed(rows: list[Any], lanes: int, dtype: str) -> list[Any]:
     """Columns of a square matrix given as vectors: log₂ perfect shuffles of its rows."""
     half = lanes // 2
     low = [lane for j in range(half) for lane in (j, lanes + j)]
     high = [lane for j in range(half, lanes) for lane in (j, lanes + j)]
-    now = _kept(rows, lanes)
+    now = _kept(rows, lanes, dtype)
     for _ in range(lanes.bit_length() - 1):
         mixed: list[Any] = []
         for i in range(half):
             pair = [now[i], now[i + half]]
             mixed += [T.Shuffle(pair, low), T.Shuffle(pair, high)]
-        now = _kept(mixed, lanes)
+        now = _kept(mixed, lanes, dtype)
     return now
 
 
-def _kept(values: list[Any], lanes: int) -> list[Any]:
+def _kept(values: list[Any], lanes: int, dtype: str) -> list[Any]:
     """The vectors in registers: an expression used twice would be computed twice."""
-    registers = [T.alloc_buffer((lanes,), "float32") for _ in values]
+    registers = [T.alloc_buffer((lanes,), dtype) for _ in values]
     for register, value in zip(registers, values, strict=True):
         simd.save(register, [], 0, lanes, value)
     return [simd.load(register, [], 0, lanes) for register in registers]

@@ -12,7 +12,7 @@ from millijoule.converters.ops import tir
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.attention.exponent import exp_of_negative
 from millijoule.targets.kernels.attention.shape import AttentionShape, AttentionTile, Strided
-from millijoule.targets.kernels.gemm.chains import accumulate
+from millijoule.targets.kernels.gemm.chains import accumulate_for
 from millijoule.targets.target import Isa
 
 LOWEST = -3.4028234663852886e38  # of float32: the maximum of a row whose keys are all masked
@@ -21,7 +21,8 @@ INFINITY = float("inf")
 
 @dataclass(frozen=True)
 class Buffers:
-    """Flat operands with their views, panels of keys, the strips and the flat result."""
+    """Flat operands with their views, panels of keys, strips of scores, then of their exponentials
+    (the same memory unless their types differ), and the flat result."""
 
     q: Any
     q_view: Strided
@@ -31,6 +32,7 @@ class Buffers:
     bias_view: Strided | None
     panels: Any
     strips: Any
+    powers: Any
     y: Any
     y_view: Strided
 
@@ -96,7 +98,7 @@ class Rows:
         lanes = tile.lanes
         acc = simd.Accumulators(rows, -(-width // lanes) * lanes, lanes)
         acc.fill(lambda _, vec: simd.zeros(vec[1]))
-        accumulate(
+        accumulate_for(self._isa)(
             acc,
             shape.width,
             tile.depth,
@@ -158,7 +160,8 @@ class Rows:
                 below = score - simd.splat(peak[r][0], lanes)
                 simd.save(kept[r], [], 0, lanes, exp_of_negative(below, lanes, self._isa))
                 power = simd.load(kept[r], [], 0, lanes)
-                simd.save(strips, [strip, r], key, lanes, power)
+                rounded = simd.convert(power, self._isa.product, lanes)
+                simd.save(self._b.powers, [strip, r], key, lanes, rounded)
                 sums.set(r, (0, lanes), sums.get(r, (0, lanes)) + power)
 
     def _values(
@@ -172,11 +175,11 @@ class Rows:
 
             def add(block: Any, keys: int, start: int = start, acc: Any = acc) -> None:
                 base = block * tile.panel
-                accumulate(
+                accumulate_for(self._isa)(
                     acc,
                     keys,
                     tile.depth,
-                    lambda r, k, n: simd.load(b.strips, [strip, r], base + k, n),
+                    lambda r, k, n: simd.load(b.powers, [strip, r], base + k, n),
                     lambda k, offset, n: simd.load(
                         b.v, [], b.v_view.start(batch, base + k) + (start + offset), n
                     ),

@@ -67,12 +67,14 @@ class AttentionShape:
 
 @dataclass(frozen=True)
 class AttentionTile:
-    """``rows`` queries at a time, keys in panels of ``panel``; ``depth`` as that of a GEMM tile."""
+    """``rows`` queries at a time, keys in panels of ``panel``, of type ``dtype``; ``depth`` as that
+    of a GEMM tile."""
 
     rows: int
     panel: int
     lanes: int
     depth: int
+    dtype: str = "float32"
 
     @property
     def vectors(self) -> int:
@@ -82,8 +84,8 @@ class AttentionTile:
 
 def choose_attention_tile(shape: AttentionShape, isa: Isa) -> AttentionTile:
     """Tile that fills the registers."""
-    vectors = 4 if isa.registers >= 32 and isa.lanes > 1 else 2
-    depth = 4 if isa.name == "neon" and isa.registers >= 32 else 1
-    return AttentionTile(
-        min(tallest(vectors, isa), shape.queries), vectors * isa.lanes, isa.lanes, depth
-    )
+    wide = isa.registers >= 32 and isa.lanes > 1 and isa.product == "float32"
+    vectors = 4 if wide else 2
+    depth = isa.lanes if isa.name == "neon" and isa.registers >= 32 else 1
+    rows = min(tallest(vectors, isa), shape.queries)
+    return AttentionTile(rows, vectors * isa.lanes, isa.lanes, depth, isa.product)

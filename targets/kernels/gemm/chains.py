@@ -82,6 +82,11 @@ def accumulate_half(
     simd.for_blocks(extent, HALF_BLOCK, block)
 
 
+def accumulate_for(isa: Isa) -> Callable[..., None]:
+    """`accumulate`, or `accumulate_half` where products are multiplied in float16."""
+    return accumulate_half if isa.product == HALF else accumulate
+
+
 class HalfSums:
     """Accumulators of float16 for as long as a ``with`` lasts; then they are added to ``acc``.
 
