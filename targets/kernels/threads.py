@@ -14,7 +14,10 @@ from typing import Any
 
 import tvm.script.ir_builder.tirx as T
 
+from millijoule.errors import UnsupportedError
+
 _AXES = "xyz"
+_MOST_BLOCKS = 65535  # along y and z; CUDA C++ Programming Guide, technical specifications
 ELEMENTS = 128  # threads of a block where each has one element
 
 
@@ -28,7 +31,13 @@ def launch(blocks: Sequence[int], threads: Sequence[int]) -> Iterator[tuple[list
     """One launch of a grid of ``blocks`` blocks of ``threads`` threads; gives both sets of indices.
 
     The first axis is x, whose neighbouring threads should touch neighbouring memory.
+    UnsupportedError for a grid that CUDA does not launch.
     """
+    if any(extent > _MOST_BLOCKS for extent in blocks[1:]):
+        raise UnsupportedError(
+            f"[gpu] a grid may have {_MOST_BLOCKS} blocks along y and z, but wants {list(blocks)};"
+            " use a smaller batch"
+        )
     with ExitStack() as stack:
         indices = [
             [
@@ -69,11 +78,14 @@ def barrier() -> None:
 
 
 class Registers:
-    """Values private to a thread, ``count`` of them; indices must be constant, or they spill."""
+    """Values private to a thread, ``count`` of them; indices must be constant, or they spill.
 
-    def __init__(self, count: int, dtype: str) -> None:
+    ``scope``: "local", or "global" in a kernel for CPUs, which keeps small buffers on the stack.
+    """
+
+    def __init__(self, count: int, dtype: str, scope: str = "local") -> None:
         self.count = count
-        self._buffer = T.alloc_buffer((count,), dtype, scope="local")
+        self._buffer = T.alloc_buffer((count,), dtype, scope=scope)
 
     def __getitem__(self, index: Any) -> Any:
         return self._buffer[index]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
@@ -15,37 +16,47 @@ from millijoule.targets.kernels.sort import sort
 from millijoule.targets.passes.match import op_name
 from millijoule.targets.passes.meta import KernelMeta, call_kernel
 from millijoule.targets.passes.rewrite_main import rewrite_main
+from millijoule.targets.target import SCALAR, Isa
 
-lower_ordering = rewrite_main("LowerOrdering", lambda mod: _Lowering(mod))
+
+def lower_ordering_for(isa: Isa) -> tvm.transform.Pass:
+    """The pass over function ``main``."""
+    return rewrite_main("LowerOrdering", lambda mod: _Lowering(mod, isa.gpu))
+
+
+lower_ordering = lower_ordering_for(SCALAR)  # the same for every CPU
 
 Built = tuple[KernelForm, int]  # the kernel, and the length of its results along the axis
 
 
-def _scan(call: relax.Call, x: TensorType, axis: int) -> Built:
+def _scan(call: relax.Call, x: TensorType, axis: int, gpu: bool) -> Built:
     product = op_name(call) == "relax.cumprod"
     if call.attrs.exclusive:
         raise ValueError("exclusive scans are taken apart by the front ends")
     dtype = tensor_type(call).dtype
-    return scan(x, TensorType(x.shape, dtype), axis, product), x.shape[axis]
+    return scan(x, TensorType(x.shape, dtype), axis, product, gpu=gpu), x.shape[axis]
 
 
-def _sort(call: relax.Call, x: TensorType, axis: int) -> Built:
-    return sort(x, axis, x.shape[axis], bool(call.attrs.descending), True, ""), x.shape[axis]
+def _sort(call: relax.Call, x: TensorType, axis: int, gpu: bool) -> Built:
+    count, down = x.shape[axis], bool(call.attrs.descending)
+    return sort(x, axis, count, down, True, "", gpu=gpu), count
 
 
-def _argsort(call: relax.Call, x: TensorType, axis: int) -> Built:
+def _argsort(call: relax.Call, x: TensorType, axis: int, gpu: bool) -> Built:
     dtype = tensor_type(call).dtype
-    return sort(x, axis, x.shape[axis], bool(call.attrs.descending), False, dtype), x.shape[axis]
+    count, down = x.shape[axis], bool(call.attrs.descending)
+    return sort(x, axis, count, down, False, dtype, gpu=gpu), count
 
 
-def _topk(call: relax.Call, x: TensorType, axis: int) -> Built:
+def _topk(call: relax.Call, x: TensorType, axis: int, gpu: bool) -> Built:
     kind, attrs = str(call.attrs.ret_type), call.attrs
     indices = "" if kind == "values" else str(attrs.dtype)
     keep = min(int(attrs.k), x.shape[axis]) if int(attrs.k) > 0 else x.shape[axis]
-    return sort(x, axis, keep, bool(attrs.largest), kind != "indices", indices), keep
+    largest, values = bool(attrs.largest), kind != "indices"
+    return sort(x, axis, keep, largest, values, indices, gpu=gpu), keep
 
 
-_FORMS: dict[str, Callable[[relax.Call, TensorType, int], Built]] = {
+_FORMS: dict[str, Callable[[relax.Call, TensorType, int, bool], Built]] = {
     "relax.cumsum": _scan,
     "relax.cumprod": _scan,
     "relax.sort": _sort,
@@ -56,6 +67,10 @@ _FORMS: dict[str, Callable[[relax.Call, TensorType, int], Built]] = {
 
 @mutator
 class _Lowering(PyExprMutator):
+    def __init__(self, mod: tvm.IRModule, gpu: bool) -> None:
+        super().__init__(mod)
+        self._gpu = gpu
+
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = self.visit_expr_post_order(call)
         build = _FORMS.get(op_name(call))
@@ -66,7 +81,7 @@ class _Lowering(PyExprMutator):
         if axis is None:
             raise ValueError("scans of flattened tensors are reshaped by the front ends")
         axis = int(axis) % len(x.shape)
-        form, kept = build(call, x, axis)
+        form, kept = build(call, x, axis, self._gpu)
         return self._call(call, form, x, axis, kept)
 
     def _call(

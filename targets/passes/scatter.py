@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
@@ -12,19 +13,31 @@ from millijoule.targets.kernels.scatter import scatter_elements, scatter_nd
 from millijoule.targets.passes.match import op_name
 from millijoule.targets.passes.meta import KernelMeta, call_kernel
 from millijoule.targets.passes.rewrite_main import rewrite_main
+from millijoule.targets.target import SCALAR, Isa
 
-lower_scatter = rewrite_main("LowerScatter", lambda mod: _Lowering(mod))
+
+def lower_scatter_for(isa: Isa) -> tvm.transform.Pass:
+    """The pass over function ``main``."""
+    return rewrite_main("LowerScatter", lambda mod: _Lowering(mod, isa.gpu))
+
+
+lower_scatter = lower_scatter_for(SCALAR)  # the same for every CPU
 
 
 @mutator
 class _Lowering(PyExprMutator):
+    def __init__(self, mod: tvm.IRModule, gpu: bool) -> None:
+        super().__init__(mod)
+        self._gpu = gpu
+
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = self.visit_expr_post_order(call)
         name = op_name(call)
         if name == "relax.scatter_elements":
             types = [tensor_type(a) for a in call.args]
             axis = int(call.attrs.axis) % len(types[0].shape)
-            form = scatter_elements(types[0], types[1], types[2], axis, str(call.attrs.reduction))
+            reduction = str(call.attrs.reduction)
+            form = scatter_elements(types[0], types[1], types[2], axis, reduction, gpu=self._gpu)
             meta = KernelMeta("scatter_elements", "", 1)
             return call_kernel(self.builder_, form, list(call.args), [call.ty], meta)
         if name == "relax.scatter_nd":
@@ -33,7 +46,7 @@ class _Lowering(PyExprMutator):
 
     def _scatter_nd(self, call: relax.Call) -> relax.Expr:
         data, indices, updates = (tensor_type(a) for a in call.args)
-        form = scatter_nd(data, indices, updates, str(call.attrs.reduction))
+        form = scatter_nd(data, indices, updates, str(call.attrs.reduction), gpu=self._gpu)
         depth = indices.shape[-1]
         rows, row = math.prod(data.shape[:depth]), math.prod(data.shape[depth:])
         count = math.prod(indices.shape[:-1])

@@ -4,14 +4,16 @@ Updates are taken in their order, so that results are the same every time: of va
 one place the last stays, sums add up in order. A negative index counts from the end; one that is
 outside of its axis is left out, and never writes outside of the result.
 
-Floor: data, indices and updates read once, the result written once.
+Floor: data, indices and updates read once, the result written once. On a GPU the order of updates
+to one place must stay, so only what no index decides is shared out: the elements of a row of
+``scatter_nd``, the lines of ``scatter_elements``. With short rows that leaves most of a GPU idle.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import tvm.script.ir_builder.tirx as T
@@ -19,6 +21,7 @@ from tvm import tirx
 
 from millijoule.converters.ops import TensorType, tir
 from millijoule.targets.kernels.form import KernelForm
+from millijoule.targets.kernels.threads import each_element
 
 REDUCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "update": lambda old, new: new,
@@ -30,7 +33,12 @@ REDUCTIONS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def scatter_nd(
-    data: TensorType, indices: TensorType, updates: TensorType, reduction: str
+    data: TensorType,
+    indices: TensorType,
+    updates: TensorType,
+    reduction: str,
+    *,
+    gpu: bool = False,
 ) -> KernelForm:
     """``y = data; y[indices[n]] ∘= updates[n]``: ``indices [N…, K]``, ``updates [N…, rest]``."""
     depth = indices.shape[-1]
@@ -44,34 +52,62 @@ def scatter_nd(
     ]
     with tir.kernel("scatter_nd", operands, [flat]) as k:
         x, index, u, y = k.buffers
-        _copy(x, y, flat.shape)
-        with T.serial(0, count) as n:
+
+        def element(n: Any, r: Any) -> None:
             places = [_from_the_front(index[n, d], size) for d, size in enumerate(sizes)]
             row_at: Any = T.int64(0)
             for place, size in zip(places, sizes, strict=True):
                 row_at = row_at * size + place
-            with T.If(_inside(places, sizes)), T.Then(), T.serial(0, row) as r:
-                at = (row_at, T.cast(r, "int64"))
-                tir.store(y, at, REDUCTIONS[reduction](y[at], u[n, r]))
+            with T.If(_inside(places, sizes)), T.Then(), r as column:
+                at = (row_at, T.cast(column, "int64"))
+                tir.store(y, at, REDUCTIONS[reduction](y[at], u[n, column]))
+
+        def in_turn(r: Any) -> None:
+            with T.serial(0, count) as n:
+                element(n, nullcontext(r))
+
+        if gpu:
+            each_element(flat.shape, lambda at: tir.store(y, at, x[tuple(at)]))
+            each_element((row,), lambda at: in_turn(at[0]))
+        else:
+            _copy(x, y, flat.shape)
+            with T.serial(0, count) as n:
+                element(n, T.serial(0, row))
     return KernelForm(k.func)
 
 
 def scatter_elements(
-    data: TensorType, indices: TensorType, updates: TensorType, axis: int, reduction: str
+    data: TensorType,
+    indices: TensorType,
+    updates: TensorType,
+    axis: int,
+    reduction: str,
+    *,
+    gpu: bool = False,
 ) -> KernelForm:
     """``y = data; y[…, indices[p], …] ∘= updates[p]`` along ``axis`` for every position p."""
     with tir.kernel("scatter_elements", [data, indices, updates], [data]) as k:
         x, index, u, y = k.buffers
-        _copy(x, y, data.shape)
-        with ExitStack() as loops:
-            position = [loops.enter_context(T.serial(0, d)) for d in indices.shape]
+
+        def element(position: Sequence[Any]) -> None:
             place = _from_the_front(index[tuple(position)], data.shape[axis])
             at = [T.cast(p, "int64") for p in position]
             at[axis] = place
-            loops.enter_context(T.If(_inside([place], [data.shape[axis]])))
-            loops.enter_context(T.Then())
-            value = REDUCTIONS[reduction](y[tuple(at)], u[tuple(position)])
-            tir.store(y, at, value)
+            with T.If(_inside([place], [data.shape[axis]])), T.Then():
+                value = REDUCTIONS[reduction](y[tuple(at)], u[tuple(position)])
+                tir.store(y, at, value)
+
+        def line(others: list[Any]) -> None:
+            with T.serial(0, indices.shape[axis]) as along:
+                element([*others[:axis], along, *others[axis:]])
+
+        if gpu:
+            each_element(data.shape, lambda at: tir.store(y, at, x[tuple(at)]))
+            each_element((*indices.shape[:axis], *indices.shape[axis + 1 :]), line)
+        else:
+            _copy(x, y, data.shape)
+            with ExitStack() as loops:
+                element([loops.enter_context(T.serial(0, d)) for d in indices.shape])
     return KernelForm(k.func)
 
 

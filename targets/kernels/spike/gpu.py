@@ -131,7 +131,7 @@ def for_rows(
     threads = next((t for t in (64, 128) if t * held >= outputs), 128)
     held = min(held, ceil_div(outputs, threads))
     width = threads * held
-    with launch([ceil_div(outputs, width), rows], [threads]) as ((bx, row), (me,)):
+    with launch([rows, ceil_div(outputs, width)], [threads]) as ((row, bx), (me,)):
         body(row, Columns(me, threads, bx * width, held, outputs, dtype))
 
 

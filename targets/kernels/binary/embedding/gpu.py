@@ -24,7 +24,7 @@ def emit_embedding(
 ) -> None:
     """One launch over (ids, packed table, scale, y)."""
     ids, table, scale, y = buffers
-    with launch([ceil_div(width, THREADS), ids_type.size], [THREADS]) as ((bx, n), (tx,)):
+    with launch([ids_type.size, ceil_div(width, THREADS)], [THREADS]) as ((n, bx), (tx,)):
         i, row = bx * THREADS + tx, Registers(1, "int32")
         at = row_index(n, ids_type.shape)
         row[0] = clamped(ids[tuple(at)] if at else ids[()], rows, ids_type.dtype)
