@@ -2,23 +2,29 @@
 """Which public models come in: convert, build and compare each model of the list at full size.
 
     python benchmarks/model_coverage.py [--small] [--only NAME …] [--out DIR] [--timeout SECONDS]
+                                        [--resume] [--budget SECONDS]
 
 Writes ``model-coverage.json`` and ``model-coverage.md``. Every model runs in a process of its own,
-so that one that dies or takes too long is one row. Exit code 1 if a model failed or was further
-from torch than 1e-4 of its largest output.
+so that one that dies or takes too long is one row. ``--resume`` keeps the rows of the files that
+are there and goes on behind them; ``--budget`` starts no further model after that long. Exit code
+1 if a model failed, was further from torch than 1e-4 of its largest output, or is still to come.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 from mjbench.coverage.measure import LIMIT, NAMES
+
+JSON = "model-coverage.json"
 
 _CHILD = """
 import dataclasses, json, sys, warnings
@@ -35,17 +41,38 @@ out.write_text(json.dumps(dataclasses.asdict(measure(name, small, folder))))
 def main() -> int:
     """Run the chosen models and write both files."""
     options = _parser().parse_args()
-    rows = []
-    for name in options.only or NAMES:
+    names = list(options.only or NAMES)
+    rows = _rows_of(options.out) if options.resume else {}
+    end = time.monotonic() + options.budget
+    for name in names:
+        if name in rows or time.monotonic() > end:
+            continue
         row = run_one(name, options.small, options.timeout)
-        rows.append(row)
+        row["load"] = round(os.getloadavg()[0], 1)
+        rows[name] = row
         print(_line(row), flush=True)
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "model-coverage.json").write_text(json.dumps(rows, indent=1) + "\n")
-        (options.out / "model-coverage.md").write_text(table(rows))
-    bad = [row["name"] for row in rows if not passed(row)]
-    print(f"{len(rows) - len(bad)} of {len(rows)} models; not: {', '.join(bad) or 'none'}")
-    return 1 if bad else 0
+        _write(options.out, rows)
+    bad = [name for name in names if name in rows and not passed(rows[name])]
+    left = [name for name in names if name not in rows]
+    print(
+        f"{len(names) - len(bad) - len(left)} of {len(names)} models; "
+        f"not: {', '.join(bad) or 'none'}; still to come: {len(left)}"
+    )
+    return 1 if bad or left else 0
+
+
+def _rows_of(folder: Path) -> dict[str, dict[str, Any]]:
+    """Rows of an earlier run, by model."""
+    path = folder / JSON
+    return {row["name"]: row for row in json.loads(path.read_text())} if path.is_file() else {}
+
+
+def _write(folder: Path, rows: dict[str, dict[str, Any]]) -> None:
+    """Both files, models in the order of the list."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ordered = sorted(rows.values(), key=lambda row: NAMES.index(row["name"]))
+    (folder / JSON).write_text(json.dumps(ordered, indent=1) + "\n")
+    (folder / "model-coverage.md").write_text(table(ordered))
 
 
 def run_one(name: str, small: bool, timeout: float) -> dict[str, Any]:
@@ -110,6 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", help="these models")
     parser.add_argument("--out", type=Path, default=Path("build/coverage"), metavar="DIR")
     parser.add_argument("--timeout", type=float, default=900, metavar="SECONDS")
+    parser.add_argument("--resume", action="store_true", help="keep rows that --out has already")
+    parser.add_argument("--budget", type=float, default=float("inf"), metavar="SECONDS")
     return parser
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from mjbench import report
 from mjbench.cases import CASES
-from mjbench.cases.models import QUICK
+from mjbench.cases.models import QUICK, QUICK_PEERS
 from mjbench.native import Loops
 from mjbench.peers import PEERS
 from mjbench.result import Settings, ShowProgress
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     model=options.model,
                     plain_model=options.plain_model,
                     models=tuple(options.models or (QUICK if options.quick else SUBJECTS)),
-                    peers=tuple(options.peers),
+                    peers=tuple(options.peers or (QUICK_PEERS if options.quick else PEERS)),
                     cache=options.cache.resolve(),
                     loops=loops,
                     progress=_shower(bar, name),
@@ -88,7 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="benchmarks/run.py", description="Time Millijoule and its peers, interleaved."
     )
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, not {ROUNDS}")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"{QUICK_ROUNDS} rounds, not {ROUNDS}; of models {', '.join(QUICK)} alone, "
+        f"beside {', '.join(QUICK_PEERS[1:])}",
+    )
     parser.add_argument("--rounds", type=_positive, help="rounds of each case")
     parser.add_argument(
         "--threads",
@@ -103,7 +108,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--peers",
         type=_some_of(PEERS),
-        default=list(PEERS),
         help=f"for case models: some of {', '.join(PEERS)}",
     )
     parser.add_argument(

@@ -25,6 +25,7 @@ from mjbench.peers.process import PeerError, Worker, run_action
 from mjbench.result import CaseResult, Settings
 
 QUICK = ("vit-tiny", "mobileone-s0")
+QUICK_PEERS = (OURS, "ONNX Runtime", "OpenVINO", "torch eager")  # whose conversions take seconds
 BLOCK_NS = 150_000_000
 MOST_CALLS, FEWEST_CALLS = 40, 3
 SETTLE_SECONDS = 0.02  # OpenMP threads spin for some milliseconds after their last task
