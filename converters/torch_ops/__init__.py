@@ -14,8 +14,10 @@ from millijoule.converters.torch_ops import (
     attention,
     image,
     indexing,
+    norms,
     pointwise,
     reduction,
+    resize,
     shapes,
 )
 from millijoule.converters.torch_ops.context import Context, Convert
@@ -27,8 +29,10 @@ CONVERTERS: dict[str, Convert] = {
     **attention.CONVERTERS,
     **indexing.CONVERTERS,
     **image.CONVERTERS,
+    **norms.CONVERTERS,
     **pointwise.CONVERTERS,
     **reduction.CONVERTERS,
+    **resize.CONVERTERS,
     **shapes.CONVERTERS,
 }
 

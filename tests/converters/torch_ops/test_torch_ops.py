@@ -212,6 +212,8 @@ LAYERS: dict[str, Function] = {
     "rms_norm": lambda x, y, i, j: F.rms_norm(x, (5,)),
     "group_norm": lambda x, y, i, j: _GROUP(x),
     "batch_norm": lambda x, y, i, j: _BATCH(x),
+    "group_norm_plain": lambda x, y, i, j: F.group_norm(x, 2),
+    "group_norm_weight": lambda x, y, i, j: F.group_norm(x, 2, y[0, 0, :4]),
     "instance_norm": lambda x, y, i, j: _INSTANCE(x),
     "lstm": lambda x, y, i, j: _LSTM(x)[0],
     "gru": lambda x, y, i, j: _GRU(x)[0],
@@ -226,6 +228,13 @@ LAYERS: dict[str, Function] = {
     "adaptive_avg_pool2d_1": _image(lambda x: F.adaptive_avg_pool2d(x, 1)),
     "adaptive_max_pool2d_1": _image(lambda x: F.adaptive_max_pool2d(x, 1)),
     "upsample_nearest": _image(lambda x: F.interpolate(x, scale_factor=2)),
+    "upsample_nearest_size": _image(lambda x: F.interpolate(x, (13, 9))),
+    "upsample_nearest_factor": _image(lambda x: F.interpolate(x, scale_factor=2.3)),
+    "upsample_nearest_smaller": _image(lambda x: F.interpolate(x, scale_factor=0.6)),
+    "upsample_nearest_exact": _image(lambda x: F.interpolate(x, (13, 9), mode="nearest-exact")),
+    "upsample_bilinear_factor": _image(
+        lambda x: F.interpolate(x, scale_factor=2.3, mode="bilinear")
+    ),
     "upsample_bilinear": _image(lambda x: F.interpolate(x, (13, 9), mode="bilinear")),
     "upsample_bilinear_corners": _image(
         lambda x: F.interpolate(x, (13, 9), mode="bilinear", align_corners=True)
