@@ -28,7 +28,8 @@ from millijoule.targets.target import Target, get_target
 
 _KERNELS = (
     "argsort", "concat", "cumprod", "cumsum", "erf", "matmul", "nn.avg_pool2d", "nn.conv1d",
-    "nn.conv2d", "nn.gelu", "nn.max_pool2d", "scatter_elements", "scatter_nd", "sort", "topk",
+    "nn.conv2d", "nn.gelu", "nn.group_norm", "nn.layer_norm", "nn.max_pool2d",
+    "scatter_elements", "scatter_nd", "sort", "topk",
 )  # fmt: skip
 _FREE = ("reshape", "expand_dims", "squeeze", "flatten", "nn.batch_flatten")
 # legalised by TVM, but into code that is not static or calls its run-time library

@@ -87,6 +87,7 @@ class Accumulators:
     def __init__(self, rows: int, width: int, lanes: int, dtype: str = "float32") -> None:
         self.rows, self.width, self.lanes, self.dtype = rows, width, lanes, dtype
         self.vectors = vectors(width, lanes)
+        self._dtype = dtype
         self._buffers = {
             (row, offset): T.alloc_buffer((size,), dtype)
             for row in range(rows)
@@ -103,9 +104,36 @@ class Accumulators:
 
     def part(self, row: int, offset: int, lanes: int) -> Any:
         """``lanes`` values from ``offset``, which lie in one vector."""
+        start = self._vector_of(offset, lanes)
+        return self._buffers[row, start][lanes_at(offset - start, lanes)]
+
+    def set_part(self, row: int, offset: int, lanes: int, value: Any) -> None:
+        """Assign ``lanes`` values from ``offset``, which lie in one vector."""
+        start = self._vector_of(offset, lanes)
+        T.buffer_store(self._buffers[row, start], value, [lanes_at(offset - start, lanes)])
+
+    def _vector_of(self, offset: int, lanes: int) -> int:
         start, size = next(v for v in self.vectors if v[0] <= offset < v[0] + v[1])
         assert offset - start + lanes <= size
-        return self._buffers[row, start][lanes_at(offset - start, lanes)]
+        return start
+
+    def across(self, row: int, op: Callable[[Any, Any], Any]) -> Any:
+        """A buffer of one value: ``op`` over a row of whole vectors, then over lanes, by halves."""
+        dtype = self._dtype
+        parts = list(self.vectors)
+        while len(parts) > 1:
+            half = (len(parts) + 1) // 2
+            for a, b in zip(parts[:half], parts[half:], strict=False):
+                self.set(row, a, op(self.get(row, a), self.get(row, b)))
+            parts = parts[:half]
+        source, size = self._buffers[row, 0], parts[0][1]
+        while size > 1:
+            size //= 2
+            target = T.alloc_buffer((size,), dtype)
+            halves = [load(source, [], offset, size) for offset in (0, size)]
+            save(target, [], 0, size, op(*halves))
+            source = target
+        return source
 
     def fill(self, value: Callable[[int, tuple[int, int]], Any]) -> None:
         """Assign every vector ``value(row, vector)``."""

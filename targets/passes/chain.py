@@ -31,7 +31,8 @@ Bound = Mapping[relax.Var, relax.Expr]
 class Chain(Generic[Root]):
     """One product and the elementwise steps behind it.
 
-    ``values`` are the variables of the product and of the result of every step.
+    ``values`` are the variables of the product and of the result of every step; ``columns``: steps
+    may have operands with one value per column of the last axis.
     """
 
     root: Root
@@ -39,6 +40,7 @@ class Chain(Generic[Root]):
     values: list[relax.Var]
     steps: list[Step] = field(default_factory=list)
     operands: list[relax.Expr] = field(default_factory=list)
+    columns: bool = True
 
     @property
     def last(self) -> relax.Var:
@@ -116,7 +118,7 @@ def _add_operand(chain: Chain[Root], name: str, other: relax.Expr, swapped: bool
     """A binary step with ``other``: a value of the chain itself, or an operand of the kernel."""
     own = [i for i, value in enumerate(chain.values) if value.same_as(other)]
     how = OWN if own else spread(other, tensor_type(chain.last))
-    if how is None:
+    if how is None or (how == "column" and not chain.columns):
         return False
     chain.steps.append(Step(name, own[0] if own else len(chain.operands), how, swapped))
     chain.operands.extend([] if own else [other])
@@ -124,11 +126,11 @@ def _add_operand(chain: Chain[Root], name: str, other: relax.Expr, swapped: bool
 
 
 def find_chains(
-    main: relax.Function, match: Match[Root], layers: Mapping[str, str]
+    main: relax.Function, match: Match[Root], layers: Mapping[str, str], *, columns: bool = True
 ) -> tuple[dict[relax.Var, Chain[Root]], set[relax.Var]]:
     """Chains by the variable of their final value, and the variables inside them.
 
-    ``layers`` maps variable names to layer names.
+    ``layers`` maps variable names to layer names; ``columns`` is that of every chain.
     """
     bindings = [(b.var, b.value) for block in main.body.blocks for b in block.bindings]
     bound = dict(bindings)
@@ -137,7 +139,7 @@ def find_chains(
     for var, value in bindings:
         root = match(var, value, bound)
         if root is not None:
-            chains[var] = Chain(root, layers.get(var.name, ""), [var])
+            chains[var] = Chain(root, layers.get(var.name, ""), [var], columns=columns)
             continue
         if not isinstance(value, relax.Call):
             continue

@@ -14,6 +14,8 @@ from millijoule.targets.passes.concat import lower_concat
 from millijoule.targets.passes.conv import lower_conv
 from millijoule.targets.passes.dense import lower_dense
 from millijoule.targets.passes.fold_norm import fold_norm
+from millijoule.targets.passes.group_norm import lower_group_norm
+from millijoule.targets.passes.layer_norm import lower_layer_norm
 from millijoule.targets.passes.layout import channels_last
 from millijoule.targets.passes.legalise import legalise
 from millijoule.targets.passes.ordering import lower_ordering
@@ -93,4 +95,7 @@ def _kernels(isa: Isa, layers: Mapping[str, str], half: bool) -> list[tvm.transf
         lower_resize(isa),
         lower_binary(isa),
         lower_dense(isa, layers, half=half),
+        lower_layer_norm(isa, layers),
+        lower_group_norm(isa, layers),
+        relax.transform.DeadCodeElimination(),  # additions that norms took along
     ]

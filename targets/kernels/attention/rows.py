@@ -57,13 +57,13 @@ class Rows:
             self._scores(strip, head, batch, first, rows, block, width, peaks)
 
         self._for_panels(first, rows, scores)
-        peak = [_across(peaks, r, lanes, T.max) for r in range(rows)]
+        peak = [peaks.across(r, T.max) for r in range(rows)]
         sums = simd.Accumulators(rows, lanes, lanes)
         sums.fill(lambda _, vec: simd.zeros(vec[1]))
         self._for_panels(
             first, rows, lambda block, width: self._exponents(strip, rows, block, width, peak, sums)
         )
-        total = [_across(sums, r, lanes, lambda a, b: a + b) for r in range(rows)]
+        total = [sums.across(r, lambda a, b: a + b) for r in range(rows)]
         for r in range(rows):  # a row whose keys are all masked is zero
             reciprocal = T.float32(1) / T.max(total[r][0], T.float32(1e-30))
             tir.store(total[r], [0], reciprocal)
@@ -203,23 +203,3 @@ def _even(width: int, most: int, lanes: int) -> list[tuple[int, int]]:
     chunks = -(-vectors // most)
     step = -(-vectors // chunks) * lanes
     return [(s, min(step, width - s)) for s in range(0, width, step)]
-
-
-def _across(acc: simd.Accumulators, row: int, lanes: int, op: Callable[[Any, Any], Any]) -> Any:
-    """A buffer of one value: ``op`` over the lanes, halves first."""
-    source, size = None, lanes
-    while size > 1:
-        size //= 2
-        target = T.alloc_buffer((size,), "float32")
-
-        def part(offset: int, source: Any = source, size: int = size) -> Any:
-            if source is None:
-                return acc.part(row, offset, size)
-            return simd.load(source, [], offset, size)
-
-        simd.save(target, [], 0, size, op(part(0), part(size)))
-        source = target
-    if source is None:
-        source = T.alloc_buffer((1,), "float32")
-        tir.store(source, [0], acc.get(row, (0, 1)))
-    return source
