@@ -65,11 +65,26 @@ class SinkTransposes(PyExprMutator):
             self._materialise(value)
             super().visit_var_binding_(binding)
             return
-        expr, order = result
+        expr, order = self._plain(*result, var)
         stored = expr if isinstance(expr, relax.Var) else self.emit(expr, var.name)
         self._stored[var] = stored, order
         if is_identity(order):
             self.set_var_remap(var, stored)
+
+    def _plain(self, expr: relax.Expr, order: Order, var: relax.Var) -> Stored:
+        """The value itself where only dimensions of one are in another place: a reshape is free.
+
+        Images stay channels-last in any case, for that is where pooling is looked for.
+        """
+        sequence = isinstance(var.ty, relax.TensorType) and len(order) < 4
+        if is_identity(order) or not sequence:
+            return expr, order
+        shape = shape_of(var)
+        large = [place for place, extent in zip(order, shape, strict=True) if extent != 1]
+        if large != sorted(large):
+            return expr, order
+        stored = expr if isinstance(expr, relax.Var) else self.emit(expr, var.name)
+        return relax.op.reshape(stored, shape), tuple(range(len(shape)))
 
     def emit(self, expr: relax.Expr, name: str) -> relax.Var:
         """Bind ``expr``; names of variables say which layer they belong to."""

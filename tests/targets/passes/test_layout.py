@@ -12,7 +12,7 @@ import tvm
 from torch import Tensor, nn
 from tvm import relax
 
-from fixtures.programs import check_built, model_of
+from fixtures.programs import check_built, model_of, plan_of
 from millijoule.targets.passes.layout import channels_last
 from millijoule.targets.passes.layout_rules import reshaped
 
@@ -139,6 +139,28 @@ def test_images_are_transposed_once(module: nn.Module, transposes: int) -> None:
     left = after_pass(module, image())
     weights = sum(isinstance(m, nn.Linear) for m in module.modules())  # kept as [N, K]
     assert left.count("relax.permute_dims") == transposes + weights
+
+
+class Patches(nn.Module):
+    """Patches of one image and a token in front, as every vision transformer begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, 8, 4, 4)
+        self.token = nn.Parameter(torch.randn(1, 1, 8))
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        patches = self.embed(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(len(x), -1, -1), patches], 1)
+        return x + self.layer(x)
+
+
+def test_residual_behind_patches_is_part_of_the_layer(tmp_path: Path) -> None:
+    """A batch of one may lie in any place: it must not keep values of one order apart."""
+    x = torch.randn(1, 3, 8, 8)
+    assert [call.meta.op for call in plan_of(Patches(), x).calls] == ["conv2d", "concat", "linear"]
+    check_built(Patches(), [x], tmp_path / "net.mjb")
 
 
 @pytest.mark.parametrize("number", range(len(IMAGES)))
