@@ -58,7 +58,7 @@ def gemm_s8(
             steps,
         )
         blocks = -(-shape.outputs // unit.columns)
-        parallel = parallel_chunks(blocks, shape.multiply_adds) > 1
+        parallel = parallel_chunks(blocks, shape.multiply_adds // 4) > 1  # four in a lane
 
         def columns(start: Any, width: int) -> None:
             with T.serial(0, shape.batch) as b:

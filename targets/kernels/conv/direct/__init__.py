@@ -31,6 +31,7 @@ import tvm.script.ir_builder.tirx as T
 
 from millijoule.converters.ops import TensorType, tir
 from millijoule.targets.kernels import simd
+from millijoule.targets.kernels.conv.direct.chunks import CHUNK_BYTES, plan_jobs
 from millijoule.targets.kernels.conv.direct.gpu import emit_conv
 from millijoule.targets.kernels.conv.direct.tile import (
     ConvTile,
@@ -42,14 +43,12 @@ from millijoule.targets.kernels.conv.flat import Flat, PixelWriter
 from millijoule.targets.kernels.conv.shape import ConvShape
 from millijoule.targets.kernels.conv.tiles import Run, cut, tap_bounds, taps_of
 from millijoule.targets.kernels.epilogue import Step
-from millijoule.targets.kernels.form import KernelForm, parallel_chunks
+from millijoule.targets.kernels.form import KernelForm
 from millijoule.targets.kernels.gemm.chains import HALF_BLOCK, HalfSums
 from millijoule.targets.target import Isa
 
 __all__ = ["choose_tile", "conv2d_f32", "pack_filters"]
 
-# Bytes of x, weights and results that a chunk of rows may touch: half of a second-level cache
-CHUNK_BYTES = 256 << 10
 MOST_ROW_TILES = 4
 MOST_BLOCK_BYTES, MOST_TILES = 640 << 10, 32
 
@@ -172,19 +171,10 @@ class _Direct:
     def _jobs(self, first: int, count: int, width: int) -> None:
         """Blocks ``first`` to ``first + count`` of every group, for every chunk of rows."""
         shape = self.shape
-        rows = shape.batch * shape.rows.out
-        bytes_of_row = 4 * (shape.columns.size * shape.channels + shape.columns.out * shape.outputs)
-        size = min(rows, max(1, CHUNK_BYTES // bytes_of_row))
         stacked = 1 if self.planar else _rows_of_tile(shape, self.tile)
-        size = shape.rows.out if stacked > 1 else size
-        chunks, blocks = -(-rows // size), shape.groups * count
-        parallel = parallel_chunks(blocks * chunks, shape.multiply_adds) > 1
-        with (T.parallel if parallel else T.serial)(0, blocks * chunks) as job:
-            # what does not fit in the cache is in the outer loop
-            if shape.depth * shape.outputs * 4 > CHUNK_BYTES:
-                which, chunk = job // chunks, job % chunks
-            else:
-                which, chunk = job % blocks, job // blocks
+        jobs = plan_jobs(shape, shape.groups * count, whole=stacked > 1)
+        with jobs.loop as job:
+            which, chunk = jobs.at(job)
             where = _Block(which // count, which % count + first, width)
             if stacked > 1:
                 steps = range(0, shape.rows.out, stacked)
@@ -192,8 +182,8 @@ class _Direct:
                     rows_here = range(i, min(i + stacked, shape.rows.out))
                     self._rows(chunk, rows_here, where.at(chunk * len(steps) + number))
                 return
-            with T.serial(0, T.min(size, rows - chunk * size)) as r:
-                row = chunk * size + r
+            with jobs.rows_of(chunk) as r:
+                row = chunk * jobs.size + r
                 self._row(row // shape.rows.out, row % shape.rows.out, where)
 
     def _row(self, b: Any, i: Any, where: _Block) -> None:
