@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from fixtures.matrix import measure
 from fixtures.matrix_models import ENTRIES
 from millijoule.targets import list_targets
-from millijoule.targets.matrix import PATH, Matrix, read_matrix, write_matrix
+from millijoule.targets.matrix import PATH, UNKNOWN, Cell, Matrix, read_matrix, write_matrix
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
             t
             for t in options.targets
             if row.name in options.rows
-            and not (options.missing and (row.name, row.form, t) in cells)
+            and not (options.missing and _known(cells.get((row.name, row.form, t))))
         ]
         if not wanted:
             continue
@@ -57,6 +57,11 @@ def main() -> None:
                 print(f"{row.name:10} {row.form:15} {target:13} {cell.text:10} {took:.1f} s",
                       cell.reason, flush=True)  # fmt: skip
         write_matrix(Matrix(tuple(e.row for e in ENTRIES), cells))
+
+
+def _known(cell: Cell | None) -> bool:
+    """Whether somebody has tried."""
+    return cell is not None and cell.status != UNKNOWN
 
 
 if __name__ == "__main__":

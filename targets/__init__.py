@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from millijoule.bundle import EMIT, Limits
+from millijoule.bundle import EMIT, RUNTIMES, Limits
 from millijoule.errors import UnsupportedError, UsageError
 from millijoule.targets.target import STATIC_AOT, Target, get_target, list_targets
 
@@ -51,6 +51,7 @@ def build(
     flash: int | None = None,
     ram: int | None = None,
     batches: tuple[int, int, int] | None = None,
+    split: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Bundle:
     """Compile ``model``, write the bundle ``out`` (default ``<model name>.mjb``); return it open.
@@ -68,6 +69,7 @@ def build(
         ram: … or of RAM.
         batches: for tensorrt, least, usual and largest batch of an engine for any of them; the
             usual one is the model's own.
+        split: for GPUs, "tensorrt": write dense regions as ONNX graphs besides (`manifest.split`).
         progress: called with the name of each stage.
 
     Raises UsageError for an unknown target, board or dtype, UnsupportedError for a model that the
@@ -79,6 +81,7 @@ def build(
     _check_options(chosen, emit, dtype, threads, calibration)
     check_batches(target, batches)
     limits = check_limits(target, board, flash, ram)
+    _check_split(chosen, split)
     path = Path(out) if out is not None else Path(f"{model.name}.mjb")
     report = progress or (lambda stage: None)
     if dtype == "int8":
@@ -89,6 +92,10 @@ def build(
         more = {"batches": batches} if batches is not None else {}
         written: Bundle = build_graph(model, chosen, path, dtype, report, **more)
         return written
+    if chosen.is_cuda:
+        from millijoule.targets.jetson.build import build_jetson
+
+        return build_jetson(model, chosen, path, report, split=split)
     if chosen.bare_metal:
         from millijoule.targets.mcu.build import build_mcu
 
@@ -149,6 +156,18 @@ def _check_options(
         raise UsageError(f"[build] target {target.name} has one thread, but threads is {threads}")
     if threads is not None and target.is_graph:
         raise UsageError(f"[build] threads of target {target.name} are its runtime's own")
+    if threads not in (None, 1) and target.is_cuda:
+        raise UsageError(f"[build] target {target.name} has a GPU, but threads is {threads}")
+
+
+def _check_split(target: Target, split: str | None) -> None:
+    if split is None:
+        return
+    if split not in RUNTIMES:
+        raise UsageError(f"[build] split must be one of {', '.join(RUNTIMES)}, but is {split!r}")
+    if not target.is_cuda:
+        names = ", ".join(t.name for t in list_targets() if t.is_cuda)
+        raise UsageError(f"[build] split is for {names}, but the target is {target.name}")
 
 
 def check_batches(target: str, batches: tuple[int, int, int] | None) -> None:
@@ -166,6 +185,8 @@ def check_batches(target: str, batches: tuple[int, int, int] | None) -> None:
 
 def _dtypes(target: Target) -> tuple[str, ...]:
     """What programs of ``target`` can be built as."""
+    if target.is_cuda:
+        return ("float32",)
     if target.is_graph:
         return ("float32", "float16", *(("int8",) if target.kind == "tflite" else ()))
     # without arithmetic of halves every load of a weight would cost a conversion: a linear layer on

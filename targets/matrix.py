@@ -16,7 +16,7 @@ from millijoule.errors import BundleError
 
 PATH = Path(__file__).with_name("matrix.json")
 WHOLE, STREAMING = "whole sequence", "streaming"
-VERIFIED, BUILT, REFUSED = "verified", "built", "refused"
+VERIFIED, BUILT, REFUSED, UNKNOWN = "verified", "built", "refused", "not measured"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Cell:
 
     Attributes:
         row, form, target: which cell it is.
-        status: `VERIFIED`, `BUILT` (nothing here can run it) or `REFUSED`.
+        status: `VERIFIED`, `BUILT` (nothing here can run it), `REFUSED`, or `UNKNOWN`: nobody has
+            tried so far, and ``reason`` says what is known of the target instead.
         device: what ran the program (a name of ``mj devices``); "" if nothing did.
         max_error: largest absolute difference of a floating-point output from the reference.
         exact: outputs that decide (spikes, attention maps, integers), which are equal to the last.

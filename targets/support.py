@@ -3,7 +3,7 @@
 Relax operators, by name without ``relax.``, and vocabulary ops as ``mj.<op>``. For a CPU each is
 
 - ``kernel``: a kernel of ours (where shapes and constants allow it, else ``generated``),
-- ``generated``: a loop nest that TVM generates, correct and unscheduled,
+- ``generated``: a loop nest that TVM generates, correct and, on CPUs, unscheduled,
 - ``free``: no code at all: a view, or a value at build time.
 """
 
@@ -31,6 +31,7 @@ _KERNELS = (
     "nn.conv2d", "nn.gelu", "nn.group_norm", "nn.layer_norm", "nn.max_pool2d",
     "scatter_elements", "scatter_nd", "sort", "topk",
 )  # fmt: skip
+_CUDA_KERNELS = ("matmul", "nn.conv1d", "nn.conv2d")
 _FREE = ("reshape", "expand_dims", "squeeze", "flatten", "nn.batch_flatten")
 # legalised by TVM, but into code that is not static or calls its run-time library
 _NOT_STATIC = (
@@ -70,6 +71,8 @@ class Check:
 def operators(target: str) -> dict[str, str]:
     """Operator → support of a target, sorted; UsageError for an unknown target."""
     chosen = get_target(target)
+    if chosen.is_cuda:
+        return _cuda_operators()
     return dict(_graph_operators(chosen) if chosen.is_graph else _cpu_operators(chosen.bare_metal))
 
 
@@ -81,6 +84,19 @@ def _cpu_operators(bare_metal: bool) -> dict[str, str]:
     table |= dict.fromkeys(_KERNELS, "kernel") | dict.fromkeys(_FREE, "free")
     table |= {
         COMPOSITE_PREFIX + name: "kernel" if name in CPU_KERNELS else "generated"
+        for name in VOCABULARY
+    }
+    return dict(sorted(table.items()))
+
+
+def _cuda_operators() -> dict[str, str]:
+    from millijoule.targets.kernels.gpu import GPU_KERNELS
+
+    # what only CPUs have a kernel for runs as that kernel's plain form, or in one thread
+    table = dict.fromkeys((*_legalised(), *_KERNELS), "generated")
+    table |= dict.fromkeys(_CUDA_KERNELS, "kernel") | dict.fromkeys(_FREE, "free")
+    table |= {
+        COMPOSITE_PREFIX + name: "kernel" if name in GPU_KERNELS else "generated"
         for name in VOCABULARY
     }
     return dict(sorted(table.items()))
@@ -131,10 +147,12 @@ def check_model(model: Model, target: str) -> Check:
 def _lower(model: Model, target: Target, result: Check) -> None:
     """Count the kernels; a form that the passes refuse becomes a problem."""
     from millijoule.targets.cpu.plan import make_plan
+    from millijoule.targets.jetson.pipeline import lower_for_cuda
     from millijoule.targets.passes.pipeline import lower_for_cpu
 
+    lower = lower_for_cuda if target.is_cuda else lower_for_cpu
     try:
-        plan = make_plan(lower_for_cpu(model.module, target, model.layers), target.alignment)
+        plan = make_plan(lower(model.module, target, model.layers), target.alignment)
     except UnsupportedError as error:
         result.problems.append(Problem("program", target.name, str(error)))
         return

@@ -62,7 +62,7 @@ GPU = Isa("gpu", lanes=1, registers=255)
 GPU_BIT_MMA = Isa("gpu", lanes=1, registers=255, bit_mma=True)
 
 
-STATIC_AOT, STATIC_LIBRARY = "static-aot", "static-library"
+STATIC_AOT, STATIC_LIBRARY, STATIC_CUDA = "static-aot", "static-library", "static-cuda"
 ONNX, MLPROGRAM, TFLITE = "onnx", "mlprogram", "tflite"
 _MCU_ALIGNMENT = 16  # what a vector of Helium wants; the scalar cores need 8
 
@@ -71,8 +71,9 @@ _MCU_ALIGNMENT = 16  # what a vector of Helium wants; the scalar cores need 8
 class Target:
     """One row of the target table.
 
-    ``kind``: "static-aot" (a shared library for Linux), "static-library" (bare metal), or the
-    format of another runtime's graph (such as "onnx"), which has no triple, CPU or vector unit.
+    ``kind``: "static-aot" (a shared library for Linux), "static-cuda" (the same with kernels for
+    NVIDIA GPUs), "static-library" (bare metal), or the format of another runtime's graph (such as
+    "onnx"), which has no triple, CPU or vector unit. ``sm``: compute capability of the GPU × 10.
     ``triple``, ``cpu`` and ``float_abi`` are LLVM's; ``proved`` says what has run programs of this
     target, and ``note`` what a user should know before choosing it. ``alignment`` is MJ_ALIGNMENT:
     bytes to which arena, weights and every planned buffer are aligned. ``system``: the oldest
@@ -89,6 +90,12 @@ class Target:
     float_abi: str = ""
     alignment: int = 64
     system: str = ""
+    sm: int = 0
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether kernels run on an NVIDIA GPU."""
+        return self.kind == STATIC_CUDA
 
     @property
     def is_graph(self) -> bool:
@@ -129,6 +136,10 @@ class Target:
 
 _LINUX_X86 = "x86_64-linux-gnu"
 _QEMU_USER = "tests under qemu-user; not on hardware so far"
+_CUDA = (
+    "the CUDA source, on this machine by an emulator of ours; the host program under qemu-user;"
+    " not on hardware so far"
+)
 _QEMU_SYSTEM = "tests on an emulated MPS board; not on hardware so far"
 _EVALUATED = "the saved package, by an evaluator of ours; Core ML itself has not run it so far"
 
@@ -136,6 +147,12 @@ _EVALUATED = "the saved package, by an evaluator of ours; Core ML itself has not
 def _arm_linux(name: str, isa: Isa, note: str) -> Target:
     """A 64-bit ARM Linux target."""
     return Target(name, "static-aot", "aarch64-linux-gnu", name, isa, _QEMU_USER, note)
+
+
+def _jetson(board: str, cpu_name: str, sm: int, isa: Isa, note: str) -> Target:
+    """An NVIDIA Jetson: 64-bit ARM Linux with a GPU of compute capability ``sm`` / 10."""
+    name, triple = f"jetson-{board}", "aarch64-linux-gnu"
+    return Target(name, STATIC_CUDA, triple, cpu_name, isa, _CUDA, note, sm=sm)
 
 
 def _graph(name: str, kind: str, proved: str, note: str, system: str = "") -> Target:
@@ -183,6 +200,11 @@ _TABLE = {
         note="32-bit ARM Linux, hard float, with NEON and VFPv4 (Raspberry Pi 2, i.MX 6ULL)",
         float_abi="hard",
     ),
+    "jetson-orin": _jetson(
+        "orin", "cortex-a78ae", 87, GPU_BIT_MMA, "Orin Nano, NX, AGX; JetPack 6"
+    ),
+    "jetson-thor": _jetson("thor", "generic", 110, GPU, "AGX Thor; JetPack 7"),
+    "jetson-xavier": _jetson("xavier", "generic", 72, GPU, "Xavier NX, AGX Xavier; JetPack 5"),
     "cortex-m3": _cortex_m("m3", "thumbv7m-none-eabi", SCALAR, "no floating-point unit"),
     "cortex-m4": _cortex_m("m4", "thumbv7em-none-eabihf", DSP, "with FPU (FPv4-SP)"),
     "cortex-m7": _cortex_m("m7", "thumbv7em-none-eabihf", DSP, "with FPU"),

@@ -61,6 +61,21 @@ def runtime_sources() -> list[Path]:
     return sorted((_runtime() / "src").glob("*.c"))
 
 
+def cuda_sources() -> list[Path]:
+    """Source files of the launcher, to be compiled into programs for NVIDIA GPUs besides."""
+    return sorted(cuda_include().glob("*.c"))
+
+
+def cuda_include() -> Path:
+    """The folder of ``mj_cuda.h``; its sources want ``runtime_internal()``, too."""
+    return _runtime() / "cuda"
+
+
+def runtime_internal() -> Path:
+    """The folder of headers that only the runtime's own files include."""
+    return _runtime() / "src"
+
+
 def _runtime() -> Path:
     return Path(millijoule.__file__).parent / "runtime"
 

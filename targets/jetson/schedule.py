@@ -14,12 +14,10 @@ from typing import Any
 import tvm
 from tvm import s_tir, tirx
 from tvm.s_tir import dlight
-from tvm_ffi import structural_walk
+from tvm_ffi import structural_map, structural_walk
 
 from millijoule.targets.passes.meta import KernelMeta, with_meta
 from millijoule.targets.passes.schedule.intrinsics import with_vector_functions
-
-_THREAD = "thread_binding"
 
 
 def schedule(module: tvm.IRModule, target: Any) -> tvm.IRModule:
@@ -29,11 +27,10 @@ def schedule(module: tvm.IRModule, target: Any) -> tvm.IRModule:
     """
     functions = {}
     for gv, func in module.functions.items():
-        bound = isinstance(func, tirx.PrimFunc) and is_bound(func)
-        if bound or not isinstance(func, tirx.PrimFunc):
+        if not isinstance(func, tirx.PrimFunc) or is_bound(func):
             functions[gv] = func
         else:  # TVM would call CUDA's fast functions, whose errors grow with the argument
-            functions[gv] = with_vector_functions(_by_rule(func, target))
+            functions[gv] = with_vector_functions(_by_rule(private(func), target))
     return tvm.IRModule(functions, attrs=module.attrs)
 
 
@@ -42,6 +39,21 @@ def is_bound(func: tirx.PrimFunc) -> bool:
     found: list[Any] = []
     structural_walk(func.body, (tirx.For, lambda loop: found.append(loop.thread_binding)))
     return any(binding is not None for binding in found)
+
+
+def private(func: tirx.PrimFunc) -> tirx.PrimFunc:
+    """``func`` with the buffers that its body declares private to a thread.
+
+    Only kernels may have memory for all threads, and get it as parameters (`KernelForm.scratch`).
+    """
+    found: list[Any] = []
+    structural_walk(func.body, (tirx.AllocBuffer, lambda s: found.append(s.buffer)))
+    own = {
+        buffer: tirx.decl_buffer(buffer.shape, str(buffer.ty.dtype), buffer.name, scope="local")
+        for buffer in found
+        if buffer.scope() == "global"
+    }
+    return structural_map(func, (tirx.Var, lambda v: own.get(v, v))) if own else func
 
 
 def _by_rule(func: tirx.PrimFunc, target: Any) -> tirx.PrimFunc:
@@ -53,6 +65,8 @@ def _by_rule(func: tirx.PrimFunc, target: Any) -> tirx.PrimFunc:
         dlight.gpu.GeneralReduction(),
         dlight.gpu.Fallback(),
     )
+    if _reduces_one(func):
+        return single_thread(func)
     module = tvm.IRModule({"main": func})
     with target:
         try:
@@ -62,6 +76,19 @@ def _by_rule(func: tirx.PrimFunc, target: Any) -> tirx.PrimFunc:
     if is_bound(made) and fits(made):
         return made
     return single_thread(func)
+
+
+def _reduces_one(func: tirx.PrimFunc) -> bool:
+    """Whether ``func`` sums over one element: TVM's rules then add what follows the sum twice."""
+    ones: list[bool] = []
+
+    def visit(block: s_tir.SBlock) -> None:
+        reduced = [v for v in block.iter_vars if v.iter_type == tirx.IterVar.CommReduce]
+        extents = [int(v.dom.extent) for v in reduced if isinstance(v.dom.extent, tirx.IntImm)]
+        ones.append(bool(reduced) and extents == [1] * len(reduced))
+
+    structural_walk(func.body, (s_tir.SBlock, visit))
+    return any(ones)
 
 
 def fits(func: tirx.PrimFunc) -> bool:
@@ -85,7 +112,7 @@ def fits(func: tirx.PrimFunc) -> bool:
 
 def single_thread(func: tirx.PrimFunc) -> tirx.PrimFunc:
     """``func`` as one kernel per outermost block, each of one thread."""
-    sch = s_tir.Schedule(func)
+    sch = s_tir.Schedule(structural_map(func, (tirx.For, _serial)))
     root = sch.get_sblock("root")
     for block in sch.get_child_blocks(root):
         loops = sch.get_loops(block)
@@ -96,3 +123,11 @@ def single_thread(func: tirx.PrimFunc) -> tirx.PrimFunc:
     made = sch.mod["main"]
     meta = KernelMeta.of_function(func)
     return with_meta(made, replace(meta, scheduled=False)) if meta else made
+
+
+def _serial(loop: tirx.For) -> tirx.For:
+    """A loop of kernels for CPUs, which may be parallel or of vectors, as a plain one."""
+    kinds = (tirx.ForKind.PARALLEL, tirx.ForKind.VECTORIZED)
+    if loop.kind not in kinds:
+        return loop
+    return tirx.For(loop.loop_var, loop.min, loop.extent, tirx.ForKind.SERIAL, loop.body)

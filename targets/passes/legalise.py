@@ -16,7 +16,8 @@ from millijoule.targets.target import Isa
 # What an operator becomes; None leaves it to TVM
 Legalisation = Callable[[relax.BlockBuilder, relax.Call], relax.Expr | None]
 
-# TVM's default calls a scalar library function for these; LLVM vectorises the epilogue's forms
+# TVM's default calls a scalar library function for these; LLVM vectorises the epilogue's forms.
+# A GPU's library functions are as good as its threads are scalar.
 _POINTWISE = ("relax.erf", "relax.nn.gelu")
 _OURS: dict[str, Legalisation] = {
     "relax.argmax": legal_arg.argmax,
@@ -30,7 +31,8 @@ _OURS: dict[str, Legalisation] = {
 
 def legalise(isa: Isa) -> tvm.transform.Pass:
     """LegalizeOps with our table in front."""
-    table = {name: _pointwise(name) for name in _POINTWISE} | _OURS
+    vectors = () if isa.gpu else _POINTWISE
+    table = {name: _pointwise(name) for name in vectors} | _OURS
     return relax.transform.LegalizeOps({n: _or_default(n, ours) for n, ours in table.items()})
 
 

@@ -1,6 +1,14 @@
 """Bundles (``.mjb``): one file that holds a compiled model, its description and its samples."""
 
 from ..npz import npz_bytes
+from .cuda import (
+    CUDA_ENTRY,
+    CUDA_SOURCE,
+    STATIC_CUDA,
+    CudaKernel,
+    CudaLaunch,
+    CudaProgram,
+)
 from .firmware import EMIT, STATIC_LIBRARY, Firmware, FlashUse, Limits, RamUse
 from .graph import GRAPH_KINDS, GraphLayer, GraphProgram, GraphState
 from .manifest import (
@@ -15,18 +23,26 @@ from .manifest import (
 )
 from .reader import MANIFEST, SAMPLE_INPUTS, SAMPLE_OUTPUTS, Bundle
 from .specs import DTYPES, Kernel, KernelOutput, SpikeInput, StateSpec, TensorSpec
+from .split import RUNTIMES, SplitPlan, SplitRegion
 from .writer import write_bundle
 
 __all__ = [
+    "CUDA_ENTRY",
+    "CUDA_SOURCE",
     "DTYPES",
     "EMIT",
     "GRAPH_KINDS",
     "MANIFEST",
+    "RUNTIMES",
     "SAMPLE_INPUTS",
     "SAMPLE_OUTPUTS",
+    "STATIC_CUDA",
     "STATIC_LIBRARY",
     "Arena",
     "Bundle",
+    "CudaKernel",
+    "CudaLaunch",
+    "CudaProgram",
     "FileEntry",
     "Firmware",
     "FlashUse",
@@ -41,6 +57,8 @@ __all__ = [
     "Program",
     "RamUse",
     "SpikeInput",
+    "SplitPlan",
+    "SplitRegion",
     "StateSpec",
     "Streaming",
     "Target",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import BundleError
+from .cuda import CUDA_ENTRY, CUDA_SOURCE, STATIC_CUDA
 from .firmware import STATIC_LIBRARY
 from .graph import GRAPH_KINDS
 from .specs import Kernel, KernelOutput
@@ -26,6 +27,8 @@ def check_manifest(manifest: Manifest) -> None:
     """
     _check_tensors(manifest)
     _check_firmware(manifest)
+    _check_cuda(manifest)
+    _check_split(manifest)
     _check_graph(manifest)
     if manifest.streaming is not None:
         _check_streaming(manifest, manifest.streaming)
@@ -65,6 +68,42 @@ def _check_firmware(manifest: Manifest) -> None:
             f"[manifest.firmware.ram.arena] must be arena.bytes, {manifest.arena.bytes}, but"
             f" received {manifest.firmware.ram.arena}"
         )
+
+
+def _check_cuda(manifest: Manifest) -> None:
+    """Programs for NVIDIA GPUs, and only those, say how their kernels are launched."""
+    cuda, kind = manifest.cuda, manifest.program.kind
+    if (kind == STATIC_CUDA) != (cuda is not None):
+        rule = "is required for" if kind == STATIC_CUDA else "must be null unless"
+        raise BundleError(f"[manifest.cuda] {rule} program.kind {STATIC_CUDA!r}")
+    if cuda is None:
+        return
+    calls = [launch.call for launch in cuda.launches]
+    if calls != sorted(calls) or (calls and calls[-1] >= len(manifest.kernels)):
+        raise BundleError(
+            f"[manifest.cuda.launches] must be in order of the {len(manifest.kernels)} kernels"
+        )
+    have = {(kernel.name, kernel.sm) for kernel in cuda.kernels}
+    for launch in cuda.launches:
+        if not all((launch.kernel, sm) in have for sm in cuda.sms):
+            raise BundleError(
+                f"[manifest.cuda.kernels] must describe {launch.kernel!r} for every GPU of sms"
+            )
+    for name in (CUDA_SOURCE, CUDA_ENTRY):
+        if name not in manifest.files:
+            raise BundleError(f"[manifest.files] must have {name!r} for {STATIC_CUDA}")
+
+
+def _check_split(manifest: Manifest) -> None:
+    """Regions are parts of GPU programs, with a graph each."""
+    if manifest.split is None:
+        return
+    if manifest.cuda is None:
+        raise BundleError(f"[manifest.split] must be null unless program.kind {STATIC_CUDA!r}")
+    for region in manifest.split.regions:
+        if region.graph not in manifest.files:
+            raise BundleError(f"[manifest.split] graph {region.graph!r} is no member of the bundle")
+    _check_unique("manifest.split.regions", (region.graph for region in manifest.split.regions))
 
 
 def _check_graph(manifest: Manifest) -> None:

@@ -15,10 +15,12 @@ from typing import Any
 from ..errors import BundleError
 from .archive import MAX_ARCHIVE, check_name
 from .checks import check_manifest
+from .cuda import CudaProgram
 from .fields import Fields
 from .firmware import Firmware
 from .graph import GraphProgram
 from .specs import Kernel, KernelOutput, StateSpec, TensorSpec
+from .split import SplitPlan
 
 __all__ = [
     "FORMAT",
@@ -233,7 +235,8 @@ class FileEntry:
 class Manifest:
     """Everything about a bundle but the bytes of its members.
 
-    ``firmware`` belongs to programs for bare metal, ``graph`` to those of other runtimes.
+    ``firmware`` belongs to programs for bare metal, ``cuda`` to those for NVIDIA GPUs, ``graph`` to
+    those of other runtimes. ``split``: what of a GPU program another runtime could calculate.
     ``quantization`` says how an integer program came about: its ``scheme`` and whatever the
     quantizer recorded.
     """
@@ -247,6 +250,8 @@ class Manifest:
     kernels: tuple[Kernel, ...] = ()
     streaming: Streaming | None = None
     firmware: Firmware | None = None
+    cuda: CudaProgram | None = None
+    split: SplitPlan | None = None
     graph: GraphProgram | None = None
     quantization: dict[str, Any] | None = None
     toolchain: dict[str, Any] = field(default_factory=dict)
@@ -297,6 +302,8 @@ class Manifest:
                 firmware=Firmware.from_json(fields.object("firmware"))
                 if fields.has("firmware")
                 else None,
+                cuda=CudaProgram.from_json(fields.object("cuda")) if fields.has("cuda") else None,
+                split=SplitPlan.from_json(fields.object("split")) if fields.has("split") else None,
                 graph=GraphProgram.from_json(fields.object("graph"))
                 if fields.has("graph")
                 else None,

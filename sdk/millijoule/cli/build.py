@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from ..bundle import RUNTIMES
 from ..errors import UsageError
 from .console import Console
 from .host import host_side
@@ -45,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="machine code, or C sources for a microcontroller vendor's compiler",
     )
     parser.add_argument("--threads", type=positive, metavar="N", help="threads to run with")
+    parser.add_argument(
+        "--split",
+        choices=RUNTIMES,
+        help="for Jetson: write dense regions as graphs for this runtime besides",
+    )
     parser.add_argument(
         "--calibrate", metavar="FILE", help="inputs to choose int8 scales with, as .npz"
     )
@@ -92,6 +98,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             emit=arguments.emit,
             dtype=arguments.dtype,
             calibration=calibration,
+            split=arguments.split,
             **budget,
             **ranges,
             progress=report,

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 from ..bundle import (
     Bundle,
+    CudaProgram,
     Firmware,
     GraphProgram,
     Kernel,
     Manifest,
     ModelInfo,
+    SplitPlan,
     StateSpec,
     Streaming,
     TensorSpec,
@@ -49,6 +52,10 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     _print_summary(console, manifest)
     _print_tensors(console, manifest)
     _print_kernels(console, manifest.kernels)
+    if manifest.cuda is not None:
+        _print_cuda(console, manifest.cuda)
+    if manifest.split is not None:
+        _print_split(console, manifest.split)
     if manifest.graph is not None:
         _print_graph(console, manifest.kernels, manifest.graph)
     if manifest.quantization is not None:
@@ -85,6 +92,51 @@ def _placement(path: str, console: Console) -> int:
     console.table(columns, rows)
     console.json([dict(zip(columns, row, strict=True)) for row in rows])
     return 0
+
+
+def _print_cuda(console: Console, cuda: CudaProgram) -> None:
+    """How every kernel is launched, and what its machine code takes."""
+    resources = {(kernel.name, kernel.sm): kernel for kernel in cuda.kernels}
+    console.text()
+    console.text(
+        f"machine code for {', '.join(f'sm_{sm}' for sm in cuda.sms)}; occupancy is estimated from"
+        " the limits of a multiprocessor"
+    )
+    rows = []
+    for sm in cuda.sms:
+        for launch in cuda.launches:
+            k = resources[launch.kernel, sm]
+            sizes = ["x".join(map(str, size)) for size in (launch.grid, launch.block)]
+            share = f"{k.occupancy:.0%} ({k.limit})"
+            rows.append(
+                (launch.call, k.name, sm, *sizes, k.registers, k.shared, k.spill_bytes, share)
+            )
+    columns = ("kernel", "name", "sm", "blocks", "threads", "registers", "shared", "spilled")
+    console.table((*columns, "occupancy"), rows)
+
+
+def _print_split(console: Console, split: SplitPlan) -> None:
+    """Dense regions that another runtime could take, and what stays."""
+    console.text()
+    rows = [
+        (
+            region.graph,
+            len(region.operators),
+            f"{region.layers[0]} … {region.layers[-1]}" if region.layers else "",
+            region.macs,
+            ", ".join(f"{s.name} {list(s.shape)}" for s in region.inputs),
+            ", ".join(f"{s.name} {list(s.shape)}" for s in region.outputs),
+            region.crossing_bytes,
+        )
+        for region in split.regions
+    ]
+    columns = ("region", "operators", "layers", "MAC", "takes", "gives", "bytes crossing")
+    console.table(columns, rows)
+    kept = ", ".join(f"{n} × {name}" for name, n in Counter(split.kept).items())
+    console.text(
+        f"graphs for {split.runtime}; by kernels of ours alone: {kept or 'nothing'}; the program"
+        " calculates regions by kernels of ours, too"
+    )
 
 
 def _print_graph(console: Console, kernels: Iterable[Kernel], graph: GraphProgram) -> None:

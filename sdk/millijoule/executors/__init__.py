@@ -21,11 +21,13 @@ KINDS = {
     "mlprogram": ("mil", "CoremlProgram"),
     "onnx": ("tensorrt", "TensorRTProgram"),
     "static-aot": ("native", "NativeProgram"),
+    "static-cuda": ("native", "NativeProgram"),
     "tflite": ("litert", "LitertProgram"),
 }
 
-#: Devices that calculate a graph here in place of its own runtime: kind of program, module, class.
+#: Devices that calculate here in place of a program's own runtime or GPU: kind, module, class.
 CHECKERS = {
+    "cuda-emulator": ("static-cuda", "cuda", "EmulatedCuda"),
     "mil-evaluator": ("mlprogram", "mil", "MilEvaluator"),
     "onnxruntime": ("onnx", "onnxruntime", "OnnxRuntimeProgram"),
 }
@@ -70,7 +72,7 @@ def _open_checker(bundle: Bundle, threads: int, device: str) -> Program:
     kind, module, name = CHECKERS[device]
     if bundle.manifest.program.kind != kind:
         raise DeviceError(
-            f"[device] {device} calculates {kind} graphs, but the program is of kind"
+            f"[device] {device} calculates {kind} programs, but this one is of kind"
             f" {bundle.manifest.program.kind}; run it without --device"
         )
     return _open(module, name, bundle, threads)

@@ -40,6 +40,8 @@ ABI_VERSION = 1
 
 #: ``MJ_ERR_NOT_FINITE``: the status of ``mj_run_finite`` if an input holds NaN or infinity.
 NOT_FINITE = -9
+#: ``MJ_ERR_DEVICE``: the GPU or its driver failed; ``mj_device_error`` says what.
+DEVICE = -10
 
 #: Names of ``mj_dtype`` values, in order.
 DTYPE_NAMES = (
@@ -109,9 +111,11 @@ _SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "mj_failed_kernel": (c_int32, (c_void_p,)),
     "mj_deinit": (None, (c_void_p,)),
     "mj_status_string": (c_char_p, (c_int,)),
+    "mj_device_error": (c_char_p, (c_void_p,)),
 }
 
-_OPTIONAL = frozenset({"mj_run_finite"})  # came later; libraries of older bundles lack it
+# came later: libraries of older bundles lack them
+_OPTIONAL = frozenset({"mj_device_error", "mj_run_finite"})
 
 _loaded: dict[bytes, ctypes.CDLL] = {}
 _loading = threading.Lock()

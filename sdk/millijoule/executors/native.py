@@ -18,7 +18,7 @@ import numpy as np
 from ..bundle import Bundle, KernelOutput, Manifest, StateSpec, TensorSpec
 from ..cpu import architecture, missing_features, same_architecture
 from ..errors import BundleError, DeviceError, UsageError
-from .abi import DTYPE_NAMES, HOOK, NOT_FINITE, ModelDescriptor, TensorDescriptor, library
+from .abi import DEVICE, DTYPE_NAMES, HOOK, NOT_FINITE, ModelDescriptor, TensorDescriptor, library
 from .base import ALIGNMENT, aligned_empty, failure, look_and_run
 
 __all__ = ["NativeProgram"]
@@ -33,8 +33,7 @@ class NativeProgram:
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
         self._manifest = manifest = bundle.manifest
-        _check_machine(manifest)
-        self._lib = lib = library(bundle.read(manifest.program.library))
+        self._lib = lib = self._load(bundle)
         model = ModelDescriptor.in_dll(lib, "mj_model")
         weights = bundle.mmap(manifest.program.weights)
         _check_descriptor(model, manifest)
@@ -54,19 +53,31 @@ class NativeProgram:
         self._bound_outputs: tuple[np.ndarray, ...] | None = None
         self._taps = {tap.name: (index, tap) for index, tap in manifest.taps()}
         self._ticks: np.ndarray = np.zeros(len(manifest.kernels), np.uint64)
-        status = lib.mj_init(
-            self._ctx,
-            ctypes.addressof(model),
-            weights.ctypes.data,
-            weights.size,
-            self._arena.ctypes.data,
-            self._arena.size,
-        )
+        self._model = ctypes.addressof(model)
+        status = self._init(weights)
         self._check(status, "cannot start the program")
         # Stops the threads when the program is closed, or forgotten without being closed.
         self._finalizer = weakref.finalize(self, _deinit, lib, self._context, self._arena, weights)
         self._open = True
         self.set_threads(threads)
+
+    def _load(self, bundle: Bundle) -> ctypes.CDLL:
+        """The library of ``bundle``, in memory."""
+        _check_machine(bundle.manifest)
+        return library(bundle.read(bundle.manifest.program.library))
+
+    def _init(self, weights: np.ndarray) -> int:
+        """Start the program; the status of ``mj_init``."""
+        arena = self._arena
+        status: int = self._lib.mj_init(
+            self._ctx,
+            self._model,
+            weights.ctypes.data,
+            weights.size,
+            arena.ctypes.data,
+            arena.size,
+        )
+        return status
 
     def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """Run once; see :meth:`Program.run`."""
@@ -203,6 +214,8 @@ class NativeProgram:
         if status == 0:
             return
         reason = self._lib.mj_status_string(status).decode("ascii", "replace")
+        if status == DEVICE:
+            reason = self._lib.mj_device_error(self._model).decode("ascii", "replace") or reason
         failed = self._lib.mj_failed_kernel(self._ctx)
         raise DeviceError(failure(self._manifest, what, reason, failed))
 

@@ -56,6 +56,11 @@ def profile_emulated(
         DeviceError: the program failed.
     """
     device = get_device(session.device)
+    if session.manifest.cuda is not None:
+        raise UsageError(
+            f"[profile] device {device.name} runs the GPU's kernels on a processor, whose"
+            " instructions say nothing of the GPU; profile on the device itself"
+        )
     _check(device, energy, refused)
     progress(f"starting {device.name} with the counting plugin")
     program = EmulatedProgram(session.bundle, device, counting=True)

@@ -97,7 +97,7 @@ def profile(
     used_threads = session.threads if threads is None else threads
     if session.device in CHECKERS:
         raise UsageError(
-            f"[profile] device {session.device} only checks the graph, and its time is not that of"
+            f"[profile] device {session.device} only checks programs, and its time is not that of"
             f" target {session.manifest.target.name}; profile on the device itself"
         )
     if session.device != LOCAL:

@@ -22,6 +22,7 @@ __all__ = ["DEVICES", "LOCAL", "Device", "emulator_version", "get_device", "requ
 
 _ARM64_NEEDS = ("qemu-aarch64", "libc-arm64", "cc-arm64", "cc")
 _ARMHF_NEEDS = ("qemu-arm", "libc-armhf", "cc-armhf", "cc")
+_JETSON = ("jetson-orin", "jetson-thor", "jetson-xavier")
 _CORTEX_M_NEEDS = ("qemu-system-arm", "gcc-arm-none-eabi", "newlib", "cc")
 
 
@@ -114,6 +115,12 @@ _ALL = (
         note="ONNX Runtime on this machine: checks the graph; its time says nothing of the device",
     ),
     Device(
+        "cuda-emulator",
+        targets=_JETSON,
+        needs=("cc",),
+        note="the bundle's CUDA source on this processor: checks values and barriers, not time",
+    ),
+    Device(
         "mil-evaluator",
         targets=("coreml", "coreml-ios17"),
         packages=("coremltools",),
@@ -127,6 +134,15 @@ _ALL = (
         ("cortex-a53", "cortex-a72", "cortex-a76"),
         cpu="max",
         note="QEMU has no Cortex-A78AE: this is its core with every extension",
+    ),
+    Device(
+        name="qemu:jetson",
+        targets=_JETSON,
+        emulator="qemu-aarch64",
+        cpu="max",
+        sysroot="/usr/aarch64-linux-gnu",
+        needs=_ARM64_NEEDS,
+        note="the program as it was built, on a driver that runs the CUDA source on the same core",
     ),
     Device(
         name="qemu:armv7",

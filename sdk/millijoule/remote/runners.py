@@ -56,6 +56,11 @@ def _linux(bundle: Bundle, device: Device, folder: Path) -> list[str]:
     conditions = f"{toolchain.version(cc)} {cc}"
     shutil.copy(cached("runner", [*sources, *headers], conditions, make), folder / "runner")
     environment = "LD_LIBRARY_PATH=.,LD_BIND_NOW=1"  # no symbol look-ups while counting
+    if manifest.cuda is not None:
+        from ..executors.cuda.compile import emulated_driver
+
+        driver = emulated_driver(bundle, folder, [*cc.command, *cc.flags], dict(cc.environment))
+        environment += f",MJ_LIBCUDA=./{driver.name}"
     return ["-L", device.sysroot, "-E", environment, "./runner"]
 
 

@@ -8,7 +8,7 @@ covers stays as TVM made it, and its meta says so (``scheduled`` is false).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tvm
@@ -23,20 +23,37 @@ from millijoule.targets.target import Target
 
 _CALL_TIR = "relax.call_tir"
 
+# A function → the same with a schedule, and whether it has one
+Scheduler = Callable[[tirx.PrimFunc], tuple[tirx.PrimFunc, bool]]
+
 
 def schedule_rest(target: Target, layers: Mapping[str, str]) -> tvm.transform.Pass:
     """The pass over function ``main``; ``layers`` maps variable names to layer names.
 
     Bare-metal targets keep TVM's functions: vector forms would cost them code size.
     """
-    return rewrite_main("ScheduleRest", lambda mod: _Scheduling(mod, target, layers))
+
+    def by_rule(func: tirx.PrimFunc) -> tuple[tirx.PrimFunc, bool]:
+        if target.bare_metal or target.isa.lanes == 1:
+            return func, False
+        try:
+            return scheduled(func, target.isa), True
+        except Exception:  # TVM raises many kinds; any means that the function stays as it is
+            return func, False
+
+    return name_rest(layers, by_rule)
+
+
+def name_rest(layers: Mapping[str, str], schedule: Scheduler) -> tvm.transform.Pass:
+    """The pass that gives what ``schedule`` makes of every function without a kernel its meta."""
+    return rewrite_main("ScheduleRest", lambda mod: _Scheduling(mod, layers, schedule))
 
 
 @mutator
 class _Scheduling(PyExprMutator):
-    def __init__(self, mod: tvm.IRModule, target: Target, layers: Mapping[str, str]) -> None:
+    def __init__(self, mod: tvm.IRModule, layers: Mapping[str, str], schedule: Scheduler) -> None:
         super().__init__(mod)
-        self._mod, self._target, self._layers = mod, target, layers
+        self._mod, self._layers, self._schedule = mod, layers, schedule
         self._layer = ""
         self._done: dict[Any, tuple[tirx.PrimFunc, bool]] = {}
 
@@ -53,7 +70,7 @@ class _Scheduling(PyExprMutator):
         if KernelMeta.of_function(func) is not None:
             return call
         if gv not in self._done:
-            self._done[gv] = self._try(func)
+            self._done[gv] = self._schedule(func)
         new, by_rule = self._done[gv]
         multiplies, adds = count_arithmetic(func)
         results = len(call.ty.fields) if isinstance(call.ty, relax.TupleType) else 1
@@ -61,12 +78,3 @@ class _Scheduling(PyExprMutator):
         meta = KernelMeta(name, self._layer, results, multiplies, adds, scheduled=by_rule)
         own = self.builder_.add_func(with_meta(new, meta), name)
         return relax.Call(call.op, [own, *call.args[1:]], call.attrs, call.ty_args)
-
-    def _try(self, func: tirx.PrimFunc) -> tuple[tirx.PrimFunc, bool]:
-        """The function with a schedule, and whether it has one."""
-        if self._target.bare_metal or self._target.isa.lanes == 1:
-            return func, False
-        try:
-            return scheduled(func, self._target.isa), True
-        except Exception:  # TVM raises many kinds; any means that the function stays as it is
-            return func, False

@@ -303,7 +303,7 @@ def test_arena_beyond_the_memory(
 def test_unknown_kind_of_program(tiny_path: Path, tmp_path: Path) -> None:
     program = dataclasses.replace(Bundle.open(tiny_path).manifest.program, kind="quantum")
     bundle = remade(tiny_path, tmp_path / "a.mjb", program=program)
-    with pytest.raises(BundleError, match=r"static-aot, tflite, but received 'quantum'"):
+    with pytest.raises(BundleError, match=r"static-cuda, tflite, but received 'quantum'"):
         open_program(bundle, 1)
 
 

@@ -8,6 +8,7 @@ from tvm import relax, s_tir, te, tirx
 
 from millijoule.errors import UnsupportedError
 from millijoule.targets.jetson.cuda import Launch, cuda_source, cuda_target
+from millijoule.targets.jetson.nvrtc import compile_cubin
 from millijoule.targets.jetson.schedule import is_bound, schedule, single_thread
 
 
@@ -38,6 +39,13 @@ def test_launches_and_cubins() -> None:
     [gemm] = source.functions["gemm"].calls
     assert sorted(gemm.arguments) == [0, 1, 2]  # parameters of one name are told apart
     assert gemm.grid[0] * gemm.grid[1] > 1
+    for sm in (87, 110):
+        cubin = compile_cubin(source.code, sm)
+        assert cubin.code[:4] == b"\x7fELF"
+        kernels = {c.kernel for f in source.functions.values() for c in f.calls}
+        assert set(cubin.kernels) == kernels
+        assert all(r.registers > 0 and r.spills == 0 for r in cubin.kernels.values())
+    assert compile_cubin(source.code, 87).code == compile_cubin(source.code, 87).code
 
 
 def test_one_thread_when_no_rule_fits() -> None:
@@ -50,6 +58,7 @@ def test_one_thread_when_no_rule_fits() -> None:
     rows, whole = 33 * 4, 33 * 77 * 4
     # the sum takes the place of the maximum
     assert sorted(source.functions["f"].scratch) == [rows, whole]
+    compile_cubin(source.code, 87)
 
 
 def test_what_stays_on_the_host_is_refused() -> None:

@@ -98,6 +98,6 @@ def test_no_tensorrt_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["run", str(tmp_path / "g.mjb")]) == 4
     assert "--device onnxruntime" in capsys.readouterr().err
     assert main(["profile", str(tmp_path / "g.mjb"), "--device", "onnxruntime"]) == 2
-    assert "only checks the graph" in capsys.readouterr().err
+    assert "only checks programs" in capsys.readouterr().err
     assert main(["inspect", str(tmp_path / "g.mjb")]) == 0
     assert "bits per weight" in capsys.readouterr().out

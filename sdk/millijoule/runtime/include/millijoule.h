@@ -2,7 +2,8 @@
  *
  * A built model is one constant descriptor (`mj_model`, generated), its kernels (an object file) and
  * a weights blob. The caller owns every byte: weights stay where they are (flash, mmap), scratch
- * memory is one arena whose exact size the descriptor states. No call but mj_set_threads allocates.
+ * memory is one arena whose exact size the descriptor states. No call but mj_set_threads allocates, and
+ * mj_init of a program for a GPU, which gets the GPU's memory.
  *
  *   static uint8_t arena[MJ_MODEL_ARENA_BYTES] __attribute__((aligned(MJ_ALIGNMENT)));
  *   mj_context ctx;
@@ -42,7 +43,8 @@ typedef enum {
   MJ_ERR_WORKSPACE = -6,/* a kernel asked for more workspace than was planned */
   MJ_ERR_THREADS = -7,  /* threads could not be started (or the build has none) */
   MJ_ERR_LIMIT = -8,    /* more inputs, outputs and states than MJ_MAX_TENSORS (a compile-time limit) */
-  MJ_ERR_NOT_FINITE = -9 /* mj_run_finite: an input holds NaN or infinity */
+  MJ_ERR_NOT_FINITE = -9, /* mj_run_finite: an input holds NaN or infinity */
+  MJ_ERR_DEVICE = -10     /* the GPU or its driver; mj_device_error says what */
 } mj_status;
 
 typedef enum {
@@ -67,6 +69,17 @@ typedef void (*mj_hook)(void *user, uint32_t index, int phase);
 /* Monotonic time in any unit the caller likes (nanoseconds on Linux, cycles on a microcontroller). */
 typedef uint64_t (*mj_clock)(void);
 
+/* What a program whose kernels run on another processor brings along. The arena is that processor's own;
+ * the caller's arena has the same layout and holds what was fetched last. */
+typedef struct {
+  mj_status (*open)(mj_context *);
+  void (*close)(mj_context *);
+  /* Copy `bytes` at `offset` of the caller's arena to the processor's, and back. */
+  mj_status (*upload)(mj_context *, size_t offset, size_t bytes);
+  mj_status (*fetch)(mj_context *, size_t offset, size_t bytes);
+  const char *(*error)(void); /* what went wrong last on this thread */
+} mj_device_ops;
+
 typedef struct {
   uint32_t abi_version;
   const char *name;
@@ -82,6 +95,8 @@ typedef struct {
   int32_t delay;       /* streaming: steps before the first output is valid; else 0 */
   /* Generated. inputs/outputs hold n_inputs/n_outputs pointers followed by n_states state pointers. */
   mj_status (*entry)(mj_context *, const void *const *inputs, void *const *outputs);
+  const mj_device_ops *device; /* NULL: kernels run on this processor */
+  const void *device_program;  /* for `device` alone */
 } mj_model_desc;
 
 struct mj_context {
@@ -98,6 +113,7 @@ struct mj_context {
   mj_clock clock;        /* NULL: off */
   uint64_t *kernel_ticks;/* n_kernels counters that clock differences are added to */
   void *pool;            /* thread pool, NULL for one thread */
+  void *device;          /* what `open` of the descriptor's device made */
 };
 
 /* The model this library or firmware was linked with. */
@@ -118,19 +134,22 @@ mj_status mj_run(mj_context *ctx, const void *const *inputs, void *const *output
 mj_status mj_run_finite(mj_context *ctx, const void *const *inputs, void *const *outputs);
 /* Put every state back to its initial value. */
 mj_status mj_reset(mj_context *ctx);
-/* Pointer to the current value of state `index`, or NULL. */
+/* Pointer to the current value of state `index`, or NULL. Of a GPU's state it is a copy, to be read only. */
 void *mj_state(mj_context *ctx, uint32_t index);
 /* Use `threads` threads (the caller's own included). 1 stops the pool. Hosted builds only. */
 mj_status mj_set_threads(mj_context *ctx, int threads);
 int mj_threads(const mj_context *ctx);
 void mj_set_hook(mj_context *ctx, mj_hook hook, void *user);
-/* `ticks` holds n_kernels counters; NULL turns timing off. `clock` NULL: the platform's own (hosted). */
+/* `ticks` holds n_kernels counters; NULL turns timing off. `clock` NULL: the platform's own (hosted). Programs
+ * for a GPU count nanoseconds by the GPU's own events, whatever the clock. */
 mj_status mj_set_clock(mj_context *ctx, mj_clock clock, uint64_t *ticks);
 /* Index of the kernel that failed last, or -1. */
 int32_t mj_failed_kernel(const mj_context *ctx);
 /* Bytes of workspace that the hungriest kernel so far has used. */
 size_t mj_workspace_peak(const mj_context *ctx);
-/* Stop the pool. Weights and arena stay the caller's. */
+/* One English line on the last MJ_ERR_DEVICE of this thread; "" if there was none. */
+const char *mj_device_error(const mj_model_desc *model);
+/* Stop the pool and give a GPU's memory back. Weights and arena stay the caller's. */
 void mj_deinit(mj_context *ctx);
 /* One English line for a status. */
 const char *mj_status_string(mj_status status);

@@ -73,7 +73,16 @@ mj_status mj_init(mj_context *ctx, const mj_model_desc *model, const void *weigh
   ctx->model = model;
   ctx->weights = weights;
   ctx->arena = arena;
-  return mj_reset(ctx);
+  if (model->device != NULL) {
+    const mj_status opened = model->device->open(ctx);
+    if (opened != MJ_OK) {
+      ctx->model = NULL;
+      return opened;
+    }
+  }
+  const mj_status reset = mj_reset(ctx);
+  if (reset != MJ_OK) mj_deinit(ctx);
+  return reset;
 }
 
 static uint8_t *state_bank(const mj_context *ctx, uint32_t bank) {
@@ -95,13 +104,18 @@ mj_status mj_reset(mj_context *ctx) {
     }
     value += mj_align_up(state->bytes);
   }
-  return MJ_OK;
+  return model->device == NULL ? MJ_OK
+                               : model->device->upload(ctx, model->state_offset, model->state_bytes);
 }
 
 void *mj_state(mj_context *ctx, uint32_t index) {
   if (ctx == NULL || ctx->model == NULL || index >= ctx->model->n_states) return NULL;
   uint8_t *value = state_bank(ctx, ctx->bank);
   for (uint32_t i = 0; i < index; i++) value += mj_align_up(ctx->model->states[i].bytes);
+  if (ctx->model->device != NULL &&
+      ctx->model->device->fetch(ctx, (size_t)(value - ctx->arena), ctx->model->states[index].bytes) != MJ_OK) {
+    return NULL;
+  }
   return value;
 }
 
@@ -224,7 +238,12 @@ int mj_threads(const mj_context *ctx) { return ctx == NULL ? 1 : mj_pool_threads
 void mj_deinit(mj_context *ctx) {
   if (ctx == NULL) return;
   (void)mj_pool_resize(ctx, 1); /* going down to one thread cannot fail */
+  if (ctx->model != NULL && ctx->model->device != NULL) ctx->model->device->close(ctx);
   ctx->model = NULL;
+}
+
+const char *mj_device_error(const mj_model_desc *model) {
+  return model == NULL || model->device == NULL ? "" : model->device->error();
 }
 
 const char *mj_status_string(mj_status status) {
@@ -239,6 +258,7 @@ const char *mj_status_string(mj_status status) {
     case MJ_ERR_THREADS: return "threads could not be started, or this build has none";
     case MJ_ERR_LIMIT: return "the model has more tensors than MJ_MAX_TENSORS allows";
     case MJ_ERR_NOT_FINITE: return "an input holds NaN or infinity";
+    case MJ_ERR_DEVICE: return "the GPU or its driver failed";
   }
   return "unknown status";
 }

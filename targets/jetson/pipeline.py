@@ -1,0 +1,84 @@
+"""The passes of a GPU target, in order: those of a CPU on whole operators, the rest is bound.
+
+Kernels are written for an `Isa` whose ``gpu`` is true. What has none (attention, pooling, resizing,
+concatenation) stays an ordinary operator, is fused with its neighbours, and bound by `schedule`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from millijoule.targets.jetson.cuda import cuda_target
+from millijoule.targets.jetson.schedule import schedule
+from millijoule.targets.kernels.gpu import GPU_KERNELS
+from millijoule.targets.passes.binary import lower_binary
+from millijoule.targets.passes.conv import lower_conv
+from millijoule.targets.passes.dense import lower_dense
+from millijoule.targets.passes.fold_norm import fold_norm
+from millijoule.targets.passes.layout import channels_last
+from millijoule.targets.passes.legalise import legalise
+from millijoule.targets.passes.ordering import lower_ordering
+from millijoule.targets.passes.products import lower_products
+from millijoule.targets.passes.reshape import merge_reshapes
+from millijoule.targets.passes.scatter import lower_scatter
+from millijoule.targets.passes.schedule import name_rest
+from millijoule.targets.passes.vocabulary import lower_vocabulary
+from millijoule.targets.target import Target
+
+
+def lower_for_cuda(module: tvm.IRModule, target: Target, layers: Mapping[str, str]) -> tvm.IRModule:
+    """Relax module of whole operators → bound kernels and planned memory, ready for `cpu.plan`.
+
+    ``layers`` names the torch module behind a Relax variable (see `converters.importer`).
+    """
+    transform = relax.transform
+    passes = [
+        transform.CanonicalizeBindings(),
+        transform.DeadCodeElimination(),
+        lower_products(target.isa, layers),
+        transform.DeadCodeElimination(),
+        fold_norm(),
+        channels_last(),
+        transform.CanonicalizeBindings(),  # cancelled transposes leave aliases behind
+        transform.DeadCodeElimination(),
+        lower_ordering,
+        lower_scatter,
+        lower_conv(target.isa, layers),
+        lower_binary(target.isa),
+        lower_dense(target.isa, layers),
+        lower_vocabulary(GPU_KERNELS, target.isa),
+        merge_reshapes(),
+        transform.CanonicalizeBindings(),
+        transform.DeadCodeElimination(),
+        transform.FoldConstant(),
+        legalise(target.isa),
+        transform.AnnotateTIROpPattern(),
+        transform.FoldConstant(),
+        transform.FuseOps(),
+        transform.FuseTIR(),
+        transform.DeadCodeElimination(),
+        transform.RewriteDataflowReshape(),  # a reshape is a view, not a kernel
+        name_rest(layers, lambda func: (func, True)),
+        transform.DeadCodeElimination(),
+        _bind(cuda_target(target.sm)),
+        transform.ToNonDataflow(),
+        transform.RemovePurityChecking(),
+        transform.CallTIRRewrite(),
+        transform.CanonicalizeBindings(),
+        transform.StaticPlanBlockMemory(),
+    ]
+    return tvm.transform.Sequential(passes)(module)
+
+
+def _bind(backend: Any) -> tvm.transform.Pass:
+    """`schedule` as a pass."""
+
+    @tvm.transform.module_pass(opt_level=0, name="BindThreads")
+    def bind(module: tvm.IRModule, _: Any) -> tvm.IRModule:
+        return schedule(module, backend)
+
+    return bind

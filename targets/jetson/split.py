@@ -1,0 +1,190 @@
+"""Dense regions of a model as ONNX graphs of their own, which TensorRT could take over.
+
+A region is a run of bindings of ``main`` without vocabulary operators, every one of which the ONNX
+table can write, with enough arithmetic to be worth the change of runtimes. Runs of bindings are
+convex: nothing that a region needs is calculated from what it gives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import tvm
+from tvm import relax
+from tvm_ffi import structural_map
+
+from millijoule.bundle import SplitPlan, SplitRegion, TensorSpec
+from millijoule.converters.importer import COMPOSITE_PREFIX, tensor_type
+from millijoule.converters.model import Model
+from millijoule.errors import DeviceError, UnsupportedError
+from millijoule.targets.passes.match import op_name
+
+LEAST_MACS = 100_000  # below this a region costs more in launches than an engine could save
+_FOLDER = "program/split"
+_HEAVY = ("relax.matmul", "relax.nn.conv1d", "relax.nn.conv2d")
+_FREE = ("relax.permute_dims", "relax.reshape", "relax.expand_dims", "relax.squeeze")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The plan, and the graphs by name of their member."""
+
+    plan: SplitPlan
+    files: Mapping[str, bytes]
+
+
+def split_for_tensorrt(model: Model, least_macs: int = LEAST_MACS) -> Split:
+    """Dense regions of ``model`` of at least ``least_macs`` multiply-accumulates each.
+
+    Raises DeviceError without the package onnx, UnsupportedError for a model without such a region.
+    """
+    table = _table()
+    main = model.module["main"]
+    bindings = [b for block in main.body.blocks for b in block.bindings]
+    results = set(_variables(main.body.body))
+    regions: list[SplitRegion] = []
+    files: dict[str, bytes] = {}
+    taken: set[int] = set()
+    for start, end in _runs(model.module, bindings, table):
+        run = bindings[start:end]
+        macs = sum(_macs(b.value) for b in run)
+        if macs < least_macs:
+            continue
+        later = results | {v for b in bindings[end:] for v in _variables(b.value)}
+        part = _part(model, run, later, f"region{len(regions)}")
+        name = f"{_FOLDER}/{part.name}.onnx"
+        files[name] = _graph(part)
+        regions.append(_describe(model, run, part, name, macs))
+        taken.update(range(start, end))
+    if not regions:
+        raise UnsupportedError(
+            f"[split] a region must have {least_macs:,} multiply-accumulates, but no run of dense"
+            " operators of this model has as many; build it without --split"
+        )
+    kept = [
+        _name(model.module, b.value)
+        for i, b in enumerate(bindings)
+        if i not in taken and isinstance(b.value, relax.Call)
+    ]
+    return Split(SplitPlan("tensorrt", tuple(regions), tuple(kept)), files)
+
+
+def _table() -> Mapping[str, Any]:
+    try:
+        from millijoule.targets.onnx import TABLE
+    except ImportError as error:
+        raise DeviceError(
+            f"[split] needs the package onnx ({error}); run: pip install 'millijoule[tensorrt]'"
+        ) from error
+    return TABLE
+
+
+def _runs(
+    module: tvm.IRModule, bindings: Sequence[Any], table: Mapping[str, Any]
+) -> Iterator[tuple[int, int]]:
+    """(first, end) of the longest runs that the table can write, without views at either end."""
+    start = 0
+    while start < len(bindings):
+        end = start
+        while end < len(bindings) and op_name(bindings[end].value) in table:
+            end += 1
+        first, last = start, end
+        while first < last and _is_view(bindings[first].value):
+            first += 1
+        while last > first and _is_view(bindings[last - 1].value):
+            last -= 1
+        if last > first:
+            yield first, last
+        start = max(end, start + 1)
+
+
+def _is_view(value: relax.Expr) -> bool:
+    """Whether a call only moves what was calculated before; moves of constants are free."""
+    return op_name(value) in _FREE and isinstance(value.args[0], relax.Var)
+
+
+def _macs(value: relax.Expr) -> int:
+    """Dense multiply-accumulates of a call."""
+    name = op_name(value)
+    if name not in _HEAVY:
+        return 0
+    out, weights = tensor_type(value).shape, tensor_type(value.args[1]).shape
+    depth = weights[-2] if name == "relax.matmul" else math.prod(weights[1:])
+    return math.prod(out) * depth
+
+
+def _variables(expr: relax.Expr) -> list[relax.Var]:
+    """Variables that ``expr`` reads, in order."""
+    found: dict[relax.Var, None] = {}
+
+    def visit(node: relax.Expr) -> None:
+        if isinstance(node, relax.Var):
+            found[node] = None
+
+    relax.analysis.post_order_visit(expr, visit)
+    return list(found)
+
+
+def _part(model: Model, run: Sequence[Any], later: set[relax.Var], name: str) -> Model:
+    """The bindings of ``run`` as a model of their own; outputs are what ``later`` reads."""
+    own = [b.var for b in run]
+    inputs = list(dict.fromkeys(v for b in run for v in _variables(b.value) if v not in own))
+    outputs = [v for v in own if v in later]
+    builder = relax.BlockBuilder()
+    known: dict[relax.Var, Any] = {v: relax.Var(v.name, v.ty) for v in inputs}
+    layers: dict[str, str] = {}
+    with builder.function("main", list(known.values())):
+        with builder.dataflow():
+            for binding in run:
+                value = structural_map(binding.value, (relax.Var, lambda v: known.get(v, v)))
+                made = builder.emit(value, binding.var.name)
+                known[binding.var] = made
+                layers[made.name] = model.layers.get(binding.var.name, "")
+            given = builder.emit_output(relax.Tuple([known[v] for v in outputs]))
+        builder.emit_func_output(given)
+    return replace(
+        model,
+        name=name,
+        module=builder.get(),
+        layers=layers,
+        inputs=tuple((v.name, tensor_type(v)) for v in inputs),
+        outputs=tuple((v.name, tensor_type(v)) for v in outputs),
+        states=(),
+        streaming=None,
+        aliases={},
+        options={},
+        files={},
+    )
+
+
+def _graph(part: Model) -> bytes:
+    from millijoule.targets.onnx import onnx_graph
+
+    return onnx_graph(part, target="split").to_bytes()
+
+
+def _describe(model: Model, run: Sequence[Any], part: Model, graph: str, macs: int) -> SplitRegion:
+    layers = (model.layers.get(b.var.name, "") for b in run)
+    inputs, outputs = (
+        tuple(TensorSpec(name, t.shape, t.dtype, batch_axis=None) for name, t in named)
+        for named in (part.inputs, part.outputs)
+    )
+    return SplitRegion(
+        graph=graph,
+        operators=tuple(op_name(b.value).removeprefix("relax.") for b in run),
+        layers=tuple(dict.fromkeys(layer for layer in layers if layer)),
+        macs=macs,
+        inputs=inputs,
+        outputs=outputs,
+    )
+
+
+def _name(module: tvm.IRModule, call: relax.Call) -> str:
+    """Name of an operator as `support` writes it."""
+    if op_name(call):
+        return op_name(call).removeprefix("relax.")
+    composite = str(module[call.op].attrs["Composite"])
+    return COMPOSITE_PREFIX + composite.removeprefix(COMPOSITE_PREFIX)
