@@ -31,7 +31,10 @@ _KERNELS = (
     "nn.conv2d", "nn.gelu", "nn.group_norm", "nn.layer_norm", "nn.max_pool2d",
     "scatter_elements", "scatter_nd", "sort", "topk",
 )  # fmt: skip
-_CUDA_KERNELS = ("matmul", "nn.conv1d", "nn.conv2d")
+_CUDA_KERNELS = (
+    "argsort", "cumprod", "cumsum", "matmul", "nn.conv1d", "nn.conv2d", "scatter_elements",
+    "scatter_nd", "sort", "topk",
+)  # fmt: skip
 _FREE = ("reshape", "expand_dims", "squeeze", "flatten", "nn.batch_flatten")
 # legalised by TVM, but into code that is not static or calls its run-time library
 _NOT_STATIC = (

@@ -21,10 +21,10 @@ from millijoule.targets.passes.dense import lower_dense
 from millijoule.targets.passes.fold_norm import fold_norm
 from millijoule.targets.passes.layout import channels_last
 from millijoule.targets.passes.legalise import legalise
-from millijoule.targets.passes.ordering import lower_ordering
+from millijoule.targets.passes.ordering import lower_ordering_for
 from millijoule.targets.passes.products import lower_products
 from millijoule.targets.passes.reshape import merge_reshapes
-from millijoule.targets.passes.scatter import lower_scatter
+from millijoule.targets.passes.scatter import lower_scatter_for
 from millijoule.targets.passes.schedule import name_rest
 from millijoule.targets.passes.vocabulary import lower_vocabulary
 from millijoule.targets.target import Target
@@ -45,8 +45,8 @@ def lower_for_cuda(module: tvm.IRModule, target: Target, layers: Mapping[str, st
         channels_last(),
         transform.CanonicalizeBindings(),  # cancelled transposes leave aliases behind
         transform.DeadCodeElimination(),
-        lower_ordering,
-        lower_scatter,
+        lower_ordering_for(target.isa),
+        lower_scatter_for(target.isa),
         lower_conv(target.isa, layers),
         lower_binary(target.isa),
         lower_dense(target.isa, layers),
