@@ -1,4 +1,4 @@
-"""Operators that CPUs have kernels for, on a GPU: in one thread or by TVM's rules, and right."""
+"""Operators that CPUs have kernels for, on a GPU: by kernels of ours or TVM's rules, and right."""
 
 from __future__ import annotations
 
