@@ -20,10 +20,9 @@ from millijoule.targets.passes.conv import lower_conv
 from millijoule.targets.passes.dense import lower_dense
 from millijoule.targets.passes.fold_norm import fold_norm
 from millijoule.targets.passes.layout import channels_last
-from millijoule.targets.passes.legalise import legalise
 from millijoule.targets.passes.ordering import lower_ordering_for
+from millijoule.targets.passes.pipeline import fuse, plan_memory
 from millijoule.targets.passes.products import lower_products
-from millijoule.targets.passes.reshape import merge_reshapes
 from millijoule.targets.passes.scatter import lower_scatter_for
 from millijoule.targets.passes.schedule import name_rest
 from millijoule.targets.passes.vocabulary import lower_vocabulary
@@ -51,25 +50,11 @@ def lower_for_cuda(module: tvm.IRModule, target: Target, layers: Mapping[str, st
         lower_binary(target.isa),
         lower_dense(target.isa, layers),
         lower_vocabulary(GPU_KERNELS, target.isa),
-        merge_reshapes(),
-        transform.CanonicalizeBindings(),
-        transform.DeadCodeElimination(),
-        transform.FoldConstant(),
-        legalise(target.isa),
-        transform.AnnotateTIROpPattern(),
-        transform.FoldConstant(),
-        transform.FuseOps(),
-        transform.FuseTIR(),
-        transform.DeadCodeElimination(),
-        transform.RewriteDataflowReshape(),  # a reshape is a view, not a kernel
+        *fuse(target.isa),
         name_rest(layers, lambda func: (func, True)),
         transform.DeadCodeElimination(),
         _bind(cuda_target(target.sm)),
-        transform.ToNonDataflow(),
-        transform.RemovePurityChecking(),
-        transform.CallTIRRewrite(),
-        transform.CanonicalizeBindings(),
-        transform.StaticPlanBlockMemory(),
+        *plan_memory(),
     ]
     return tvm.transform.Sequential(passes)(module)
 

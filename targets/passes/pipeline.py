@@ -58,27 +58,43 @@ def lower_for_cpu(
         lower_concat(target.isa),
         *([] if naive else _kernels(target.isa, layers, half)),
         lower_vocabulary({} if naive else CPU_KERNELS, target.isa),
+        *fuse(target.isa),
+        *([] if naive else [schedule_rest(target, layers), transform.DeadCodeElimination()]),
+        *([store_half(), transform.DeadCodeElimination()] if half else []),
+        *plan_memory(),
+    ]
+    with target.tvm():
+        return tvm.transform.Sequential(passes)(module)
+
+
+def fuse(isa: Isa) -> list[tvm.transform.Pass]:
+    """What is left of ordinary operators → fused TIR functions."""
+    transform = relax.transform
+    return [
         merge_reshapes(),
         transform.CanonicalizeBindings(),
         transform.DeadCodeElimination(),
         transform.FoldConstant(),
-        legalise(target.isa),
+        legalise(isa),
         transform.AnnotateTIROpPattern(),
         transform.FoldConstant(),
         transform.FuseOps(),
         transform.FuseTIR(),
         transform.DeadCodeElimination(),
         transform.RewriteDataflowReshape(),  # a reshape is a view, not a kernel
-        *([] if naive else [schedule_rest(target, layers), transform.DeadCodeElimination()]),
-        *([store_half(), transform.DeadCodeElimination()] if half else []),
+    ]
+
+
+def plan_memory() -> list[tvm.transform.Pass]:
+    """Calls in order, on storage with offsets."""
+    transform = relax.transform
+    return [
         transform.ToNonDataflow(),
         transform.RemovePurityChecking(),
         transform.CallTIRRewrite(),
         transform.CanonicalizeBindings(),
         transform.StaticPlanBlockMemory(),
     ]
-    with target.tvm():
-        return tvm.transform.Sequential(passes)(module)
 
 
 def _products(isa: Isa, layers: Mapping[str, str], half: bool) -> list[tvm.transform.Pass]:
