@@ -29,6 +29,7 @@ from rich.table import Table
 
 import millijoule as mj
 from millijoule.converters.ops import VOCABULARY, TensorType
+from millijoule.converters.source import zoo_entries
 from millijoule.errors import MjError
 from millijoule.targets.kernels import CPU_KERNELS
 from millijoule.targets.kernels.gemm import GemmShape
@@ -38,18 +39,21 @@ from millijoule.targets.target import get_target
 CORES = ("cortex-m4", "cortex-m7", "cortex-m55", "cortex-m3")
 GOAL = 0.6
 MODEL = "kws-digits"
+_SIZES = json.loads((zoo_entries()[MODEL] / "config.json").read_text(encoding="utf-8"))["hparams"]
+WIDTH = _SIZES["dim"]
+HIDDEN = int(WIDTH * _SIZES["mlp_ratio"])
 PATCH, CELL, MLP = "patch_embed", "block.0.attn.lmu", "block.0.mlp"
 #: Layer → the neurons whose spikes it reads, taps, outputs.
 LAYERS: Mapping[str, tuple[tuple[str, ...], int, int]] = {
-    f"{PATCH}.proj_conv1": ((f"{PATCH}.proj_lif",), 3, 64),
-    f"{PATCH}.proj_conv2": ((f"{PATCH}.proj_lif1",), 3, 64),
-    f"{PATCH}.proj_conv3": ((f"{PATCH}.proj_lif2",), 3, 64),
-    f"{PATCH}.rpe_conv": ((f"{PATCH}.proj_lif3",), 3, 64),
+    f"{PATCH}.proj_conv1": ((f"{PATCH}.proj_lif",), 3, WIDTH),
+    f"{PATCH}.proj_conv2": ((f"{PATCH}.proj_lif1",), 3, WIDTH),
+    f"{PATCH}.proj_conv3": ((f"{PATCH}.proj_lif2",), 3, WIDTH),
+    f"{PATCH}.rpe_conv": ((f"{PATCH}.proj_lif3",), 3, WIDTH),
     f"{CELL}.W_u": (("block.0.attn.prev_lif",), 1, 1),
-    f"{CELL}.W_h": ((f"{CELL}.f_m", "block.0.attn.prev_lif"), 1, 64),
-    "block.0.attn.proj_conv": ((f"{CELL}.f_h",), 1, 64),
-    f"{MLP}.fc1_conv": ((f"{MLP}.fc1_lif",), 1, 256),
-    f"{MLP}.fc2_conv": ((f"{MLP}.fc2_lif",), 1, 64),
+    f"{CELL}.W_h": ((f"{CELL}.f_m", "block.0.attn.prev_lif"), 1, WIDTH),
+    "block.0.attn.proj_conv": ((f"{CELL}.f_h",), 1, WIDTH),
+    f"{MLP}.fc1_conv": ((f"{MLP}.fc1_lif",), 1, HIDDEN),
+    f"{MLP}.fc2_conv": ((f"{MLP}.fc2_lif",), 1, WIDTH),
     "head": (("head_lif",), 1, 11),
 }
 

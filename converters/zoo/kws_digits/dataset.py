@@ -19,6 +19,7 @@ CONDITIONS = ("clean", "noisy", "telephone")
 
 _NATURAL_SHARE = 0.75  # of the training words; the rest is espeak-ng's formant synthesis
 _DIGIT_SHARE = 0.68
+_CROWD_WEIGHT = 3  # of a crowd, whose every word is another speaker's
 _NEAR_SHARE = 0.45  # of the unknown words
 _WARP_SHARE = 0.5
 _SILENCE_SHARE = 0.04
@@ -79,7 +80,7 @@ class Sampler:
     """Draws training words: classes, natural and formant voices in fixed shares.
 
     A voice is drawn in proportion to the root of the number of its words: those of varied engines
-    count for more. Near misses of digits are a kind of their own, the last.
+    count for more, and crowds most. Near misses of digits are a kind of their own, the last.
     """
 
     def __init__(self, speech: Speech) -> None:
@@ -93,6 +94,8 @@ class Sampler:
                 voices = speech.voice[members]
                 groups = [members[voices == voice] for voice in np.unique(voices)]
                 roots = np.sqrt([group.size for group in groups])
+                names = np.array([speech.voice[group[0]] for group in groups], dtype=str)
+                roots = roots * np.where(np.char.startswith(names, "crowd"), _CROWD_WEIGHT, 1)
                 self._by_voice[kind, is_formant] = groups
                 self._weights[kind, is_formant] = roots / max(np.sum(roots), 1)
 

@@ -32,7 +32,7 @@ class _Residual(nn.Module):
 class Teacher(nn.Module):
     """Log-mel frames ``[B, 98, bands]`` to logits ``[B, classes]``."""
 
-    def __init__(self, bands: int, classes: int, width: int = 128, blocks: int = 3) -> None:
+    def __init__(self, bands: int, classes: int, width: int = 160, blocks: int = 3) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv1d(bands, width, 5, stride=2, padding=2, bias=False),

@@ -13,17 +13,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from millijoule.audio import LogMel, LogMelFrontend, frontend_from_manifest
 from millijoule.converters.checkpoint import load_weights, read_checkpoint
@@ -34,7 +32,10 @@ from millijoule.converters.lmuformer.layers import BatchNorm
 from .dataset import FRAMES, condition_features, training_features
 from .fast_layers import use_fast_layers
 from .fast_lif import use_fast_lif
+from .fitting import Clips, Evaluation, fit
 from .teacher import Teacher, load_teacher
+from .views import Views, quietest
+from .widen import widened
 from .words import LABELS
 
 VARIANT = "spiking-ms"
@@ -43,22 +44,26 @@ _COSINES = 14
 # logits matter: train with sharper logits, and fold the factor into the head on export.
 _SHARPNESS = 10.0
 _HEAD = ("head.weight", "head.bias")
-_CONDITION_WEIGHTS = {"clean": 0.5, "noisy": 0.2, "telephone": 0.3}
-_TEACHER_SHARE, _TEMPERATURE = 0.7, 2.0  # of the loss; of both networks' probabilities
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Features of one condition, the class of each row and the voice that spoke it."""
-
-    x: Tensor
-    label: np.ndarray
-    voice: np.ndarray
+def training_pools(options: argparse.Namespace, features: LogMel) -> tuple[Tensor, Tensor]:
+    """The clips of every seed in ``options.pools``, one pool after the other."""
+    pools = [cached_training(options, features, seed) for seed in options.pools]
+    return torch.cat([x for x, _ in pools]), torch.cat([label for _, label in pools])
 
 
-def cached_training(options: argparse.Namespace, features: LogMel) -> tuple[Tensor, Tensor]:
+def selected(options: argparse.Namespace, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """The clips with least noise, ``options.quietest`` of all, and a quarter of the others."""
+    chosen = torch.rand(len(x), generator=torch.Generator().manual_seed(options.seed)) < 0.25
+    chosen[quietest(x, math.log(LogMel().floor), options.quietest)] = True
+    return x[chosen], label[chosen]
+
+
+def cached_training(
+    options: argparse.Namespace, features: LogMel, seed: int
+) -> tuple[Tensor, Tensor]:
     """Features ``[clips, 98, n_mels]`` float16 and classes ``[clips]``, drawn once per setting."""
-    setting = f"{features}-{options.clips}-{options.seed}-{options.lowest_snr}"
+    setting = f"{features}-{options.clips}-{seed}-{options.lowest_snr}"
     name = hashlib.sha256(setting.encode()).hexdigest()[:12]
     path = options.scratch / "features" / f"train-{name}.npz"
     if not path.exists():
@@ -67,7 +72,7 @@ def cached_training(options: argparse.Namespace, features: LogMel) -> tuple[Tens
             options.scratch,
             features,
             options.clips,
-            options.seed,
+            seed,
             options.lowest_snr,
             options.jobs,
         )
@@ -88,10 +93,10 @@ def load_validation(options: argparse.Namespace, features: LogMel) -> dict[str, 
     return found
 
 
-def normalization(raw: LogMel, x: Tensor, start: Path | None) -> LogMel:
-    """The analysis, normalized by statistics of the clips or as ``start`` was trained."""
-    if start:
-        config = json.loads((start / "config.json").read_text(encoding="utf-8"))
+def normalization(raw: LogMel, x: Tensor, like: Path | None) -> LogMel:
+    """The analysis, normalized by statistics of the clips or as the model of a folder has it."""
+    if like:
+        config = json.loads((like / "config.json").read_text(encoding="utf-8"))
         return frontend_from_manifest(config["frontend"]).features
     sample = x[:4000].float()
     return replace(raw, mean=round(float(sample.mean()), 4), std=round(float(sample.std()), 4))
@@ -121,131 +126,24 @@ def initialize(model: nn.Module, generator: torch.Generator) -> None:
         weight.copy_(0.1 * filters / filters.std())
 
 
-def predict(model: nn.Module, x: Tensor, batch: int = 256) -> np.ndarray:
-    """Logits ``[n, classes]`` in inference mode."""
-    model.eval()
-    with torch.no_grad():
-        return np.concatenate([model(part.float()).numpy() for part in x.split(batch)])
-
-
-def voice_accuracy(
-    model: nn.Module, sets: dict[str, Evaluation], scale: LogMel
-) -> dict[str, tuple[float, float]]:
-    """Per condition, of formant and of natural voices: the mean of each voice's accuracy."""
-    result = {}
-    for condition, data in sets.items():
-        logits = predict(model, (data.x.float() - scale.mean) / scale.std)
-        right = logits.argmax(1) == data.label
-        each = {str(v): float(right[data.voice == v].mean()) for v in set(data.voice)}
-        formant = [a for voice, a in each.items() if voice.startswith("espeak")]
-        natural = [a for voice, a in each.items() if not voice.startswith("espeak")]
-        result[condition] = float(np.mean(formant)), float(np.mean(natural))
-    return result
-
-
-def score(accuracy: dict[str, tuple[float, float]]) -> float:
-    """What epochs are chosen by: formant and natural voices count the same, clean sound most."""
-    return sum(
-        weight * sum(accuracy[condition]) / 2 for condition, weight in _CONDITION_WEIGHTS.items()
-    )
-
-
-def batches(
-    clips: int, per_epoch: int, batch: int, generator: torch.Generator
-) -> Iterator[list[Tensor]]:
-    """Endless epochs, each a list of batches of rows; every clip is used before one is again."""
-    rows = torch.empty(0, dtype=torch.int64)
-    while True:
-        while len(rows) < per_epoch:
-            rows = torch.cat([rows, torch.randperm(clips, generator=generator)])
-        yield [part for part in rows[:per_epoch].split(batch) if len(part) == batch]
-        rows = rows[per_epoch:]
-
-
-def distillation_loss(logits: Tensor, label: Tensor, teacher: Tensor | None) -> Tensor:
-    """Cross entropy with smoothed classes, mixed with the teacher's probabilities if given."""
-    loss = F.cross_entropy(logits, label, label_smoothing=0.05)
-    if teacher is None:
-        return loss
-    target = F.log_softmax(teacher / _TEMPERATURE, 1)
-    own = F.log_softmax(logits / _TEMPERATURE, 1)
-    imitation = F.kl_div(own, target, log_target=True, reduction="batchmean") * _TEMPERATURE**2
-    return (1 - _TEACHER_SHARE) * loss + _TEACHER_SHARE * imitation
-
-
-@dataclass(frozen=True)
-class Clips:
-    """Training clips as drawn, their classes, the teacher's logits, and how to normalize them."""
-
-    x: Tensor
-    label: Tensor
-    teacher: Tensor | None
-    scale: LogMel
-
-    def normalized(self, rows: Tensor) -> Tensor:
-        """Model input of some rows."""
-        return (self.x[rows].float() - self.scale.mean) / self.scale.std
-
-
-def fit(
-    model: nn.Module,
-    clips: Clips,
-    validation: dict[str, Evaluation],
-    options: argparse.Namespace,
-    sharpness: float,
-    save: Callable[[], None],
-) -> None:
-    """Train with a one-cycle schedule; ``save`` the weights whenever validation is best."""
-    generator = torch.Generator().manual_seed(options.seed)
-    epochs = batches(len(clips.x), options.clips_per_epoch, options.batch, generator)
-    steps = options.epochs * (options.clips_per_epoch // options.batch)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=options.decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, options.rate, total_steps=steps, pct_start=options.rise
-    )
-    best = -1.0
-    for epoch in range(options.epochs):
-        start, losses = time.perf_counter(), []
-        model.train()
-        for rows in next(epochs):
-            logits = sharpness * model(clips.normalized(rows))
-            teacher = None if clips.teacher is None else clips.teacher[rows].float()
-            loss = distillation_loss(logits, clips.label[rows], teacher)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-            optimizer.step()
-            schedule.step()
-            losses.append(float(loss.detach()))
-        if (epoch + 1) % options.validate_every and epoch != options.epochs - 1:
-            continue
-        accuracy = voice_accuracy(model, validation, clips.scale)
-        line = " ".join(f"{name} {a:.4f} {b:.4f}" for name, (a, b) in accuracy.items())
-        mean, seconds = score(accuracy), time.perf_counter() - start
-        print(
-            f"epoch {epoch} loss {np.mean(losses):.4f} {line} score {mean:.4f} {seconds:.0f} s",
-            flush=True,
-        )
-        if mean > best:
-            best = mean
-            save()
-
-
 def train(options: argparse.Namespace) -> None:
     """Train a network and export it, with its best weights."""
     torch.manual_seed(options.seed)
     raw = LogMel(n_mels=options.mels, low_hz=options.low_hz, high_hz=options.high_hz)
-    x, label = cached_training(options, raw)
+    x, label = training_pools(options, raw)
     validation = load_validation(options, raw)
-    clips = Clips(x, label, None, normalization(raw, x, options.start))
+    x, label = selected(options, x, label)
+    views = Views.of(raw, options.vary, options.blank)
+    clips = Clips(x, label, None, normalization(raw, x, options.like), views)
     if options.network == "teacher":
         train_teacher(options, clips, validation)
         return
     if options.teacher:
-        clips = replace(clips, teacher=teacher_logits(options.teacher, clips))
+        clips = replace(clips, teacher=load_teacher(options.teacher, options.mels, len(LABELS)))
     hparams = {
-        "dim": options.dim, "depth": 1, "num_heads": 1, "mlp_ratio": options.mlp_ratio,
+        "dim": options.dim, "depth": 1, "num_heads": 1, "mlp_ratio": options.mlp / options.dim,
         "in_channels": options.mels, "seq_len": FRAMES, "theta": FRAMES, "num_classes": len(LABELS),
+        "memory_size": options.memory,
     }  # fmt: skip
     model = use_fast_layers(use_fast_lif(build_module(VARIANT, hparams)))
     initialize(model, torch.Generator().manual_seed(options.seed))
@@ -253,8 +151,8 @@ def train(options: argparse.Namespace) -> None:
         resume(model, options.start)
     print(f"{sum(p.numel() for p in model.parameters())} parameters, {clips.scale}", flush=True)
 
-    def save() -> None:
-        export(model, clips.scale, hparams, options.out)
+    def save(trained: nn.Module) -> None:
+        export(trained, clips.scale, hparams, options.out)
 
     fit(model, clips, validation, options, _SHARPNESS, save)
 
@@ -264,27 +162,21 @@ def train_teacher(
 ) -> None:
     """Train the larger network; its weights go to ``--out``, a file."""
     model = Teacher(options.mels, len(LABELS))
+    if options.start:
+        model.load_state_dict(torch.load(options.start, weights_only=True))
 
-    def save() -> None:
-        torch.save(model.state_dict(), options.out)
+    def save(trained: nn.Module) -> None:
+        torch.save(trained.state_dict(), options.out)
 
     fit(model, clips, validation, options, 1.0, save)
 
 
-def teacher_logits(path: Path, clips: Clips) -> Tensor:
-    """What the teacher makes of every clip: float16 ``[clips, classes]``."""
-    model = load_teacher(path, clips.x.shape[2], len(LABELS))
-    with torch.no_grad():
-        parts = torch.arange(len(clips.x)).split(500)
-        return torch.cat([model(clips.normalized(rows)).half() for rows in parts])
-
-
 def resume(model: nn.Module, folder: Path) -> None:
-    """Start from the weights that :func:`export` wrote."""
+    """Start from the weights that :func:`export` wrote, of a network of any widths."""
     state = read_checkpoint(folder / "weights.safetensors")
     for key in _HEAD:
         state[key] /= _SHARPNESS
-    load_weights(model, state, folder.name, DERIVED)
+    load_weights(model, widened(model, state), folder.name, DERIVED)
 
 
 def export(model: nn.Module, features: LogMel, hparams: dict[str, int], out: Path) -> None:
@@ -315,13 +207,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
     parser.add_argument("scratch", type=Path)
     parser.add_argument("--out", type=Path, help="default: SCRATCH/model")
-    parser.add_argument("--start", type=Path, help="model folder to go on from")
+    parser.add_argument("--start", type=Path, help="model folder (teacher: file) to go on from")
+    parser.add_argument("--like", type=Path, help="model folder whose normalization to use")
+    parser.add_argument("--pools", type=int, nargs="+", default=[0], help="a seed of each pool")
     parser.add_argument("--network", choices=("student", "teacher"), default="student")
     parser.add_argument("--teacher", type=Path, help="weights that --network teacher wrote")
     for name, default in {
-        "mels": 40, "dim": 72, "mlp-ratio": 4, "clips": 240_000, "clips-per-epoch": 60_000,
-        "batch": 128, "epochs": 16, "validate-every": 1, "validation-words": 100, "seed": 0,
-        "jobs": 2, "threads": 1,
+        "mels": 40, "dim": 80, "mlp": 256, "memory": 64, "clips": 240_000,
+        "clips-per-epoch": 60_000, "batch": 128, "epochs": 16, "validate-every": 1,
+        "validation-words": 100, "seed": 0, "jobs": 2, "threads": 1,
     }.items():  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=default)
     for name, value in {
@@ -331,6 +225,9 @@ def main(arguments: list[str] | None = None) -> int:
         "rise": 0.1,
         "decay": 0.02,
         "lowest-snr": 5.0,
+        "vary": 0.5,
+        "blank": 0.5,
+        "quietest": 1.0,
     }.items():
         parser.add_argument(f"--{name}", type=float, default=value)
     options = parser.parse_args(arguments)

@@ -19,6 +19,7 @@ from millijoule.converters.zoo.kws_digits import (
     evaluate,
     fast_layers,
     fast_lif,
+    fitting,
     synthesize,
     teacher,
     train,
@@ -219,6 +220,13 @@ def test_sampler_draws_every_kind_of_word() -> None:
     assert unknown == {10, 11}
 
 
+def test_crowds_are_drawn_more_often_than_voices_with_as_many_words() -> None:
+    sampler = dataset.Sampler(_speech({"crowd-0": ["one"] * 4, "flite-b": ["one"] * 4}))
+    rng = np.random.default_rng(0)
+    crowd = sum(sampler.draw(1, rng) < 4 for _ in range(400))
+    assert 260 < crowd < 340  # three quarters
+
+
 def test_blends_know_no_held_out_speaker() -> None:
     held_out = synthesize.TEST_SPEAKERS | synthesize.VALIDATION_SPEAKERS
     assert not held_out & set(engines.CROWD)
@@ -227,16 +235,16 @@ def test_blends_know_no_held_out_speaker() -> None:
 
 
 def test_every_clip_is_used_before_one_is_again() -> None:
-    epochs = train.batches(100, 50, 10, torch.Generator().manual_seed(0))
+    epochs = fitting.batches(100, 50, 10, torch.Generator().manual_seed(0))
     rows = torch.cat([*next(epochs), *next(epochs)])
     assert sorted(rows.tolist()) == list(range(100))
 
 
 def test_imitating_a_teacher_that_agrees_costs_nothing_more() -> None:
     logits, label = torch.tensor([[4.0, 0.0, 0.0]]), torch.tensor([0])
-    alone = train.distillation_loss(logits, label, None)
-    agreeing = train.distillation_loss(logits, label, logits)
-    other = train.distillation_loss(logits, label, -logits)
+    alone = fitting.distillation_loss(logits, label, None)
+    agreeing = fitting.distillation_loss(logits, label, logits)
+    other = fitting.distillation_loss(logits, label, -logits)
     assert agreeing < alone < other
 
 
