@@ -177,7 +177,12 @@ LANGUAGE: dict[str, Callable[[bool], Any]] = {
         vocab_size=32000,
     ),
     "t5-encoder": _text("T5EncoderModel", "T5Config", _T5),
-    "clip-text": _text("CLIPTextModel", "CLIPTextConfig", {**_SMALL_TEXT, "eos_token_id": 1}),
+    "clip-text": _text(
+        "CLIPTextModel",
+        "CLIPTextConfig",
+        {**_SMALL_TEXT, "eos_token_id": 1},
+        max_position_embeddings=TOKENS,
+    ),
     "clip-vision": _clip_vision,
     "vit-mae": _vision(
         "ViTModel", "ViTConfig", {**_SMALL, "intermediate_size": 128, "image_size": 64}, 224, 64
