@@ -26,6 +26,7 @@ from millijoule.targets.jetson.cuda import cuda_source, cuda_target
 from millijoule.targets.jetson.describe import describe_cuda
 from millijoule.targets.jetson.nvrtc import Cubin, compile_cubin
 from millijoule.targets.jetson.pipeline import lower_for_cuda
+from millijoule.targets.jetson.regions import plan_split
 from millijoule.targets.jetson.split import split_for_tensorrt
 from millijoule.targets.jetson.table import generate_table, images_source, scratch_bytes
 from millijoule.targets.target import Target
@@ -49,7 +50,11 @@ def build_jetson(
     parts = split_for_tensorrt(model) if split else None
     cc = toolchain.find_compiler(target)  # no compiler: said before minutes of work, not after
     progress("lowering")
-    plan = make_plan(lower_for_cuda(model.module, target, model.layers), target.alignment)
+    cut = plan_split(model, target, parts) if parts else None
+    if cut:
+        plan = cut.plan
+    else:
+        plan = make_plan(lower_for_cuda(model.module, target, model.layers), target.alignment)
     progress(f"writing CUDA for {len(plan.kernels)} kernels")
     source = cuda_source(plan.kernels, cuda_target(target.sm))
     progress(f"compiling {len(plan.kernels)} kernels")
@@ -57,7 +62,8 @@ def build_jetson(
     signature = Signature(model.inputs, model.outputs, model.states)
     memory = memory_of(plan, signature, scratch_bytes(source.functions, target.alignment))
     delay = model.streaming.delay if model.streaming else 0
-    entry = generate_table(model.name, plan, source.functions, signature, memory, delay, images=1)
+    bounds = cut.bounds if cut else ()
+    entry = generate_table(model.name, plan, source.functions, signature, memory, delay, 1, bounds)
     progress("linking")
     with tempfile.TemporaryDirectory(prefix="millijoule-") as scratch:
         library = _link(Path(scratch), entry, cubin, cc)
@@ -73,7 +79,7 @@ def build_jetson(
             **model.files,
         }
         manifest = describe_cuda(model, target, plan, memory, LIBRARY, cc, source, (cubin,))
-        write_bundle(out, replace(manifest, split=parts.plan if parts else None), files)
+        write_bundle(out, replace(manifest, split=cut.split if cut else None), files)
     return Bundle.open(out)
 
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import tvm
 from tvm import relax
-from tvm_ffi import structural_map
 
 from millijoule.bundle import SplitPlan, SplitRegion, TensorSpec
 from millijoule.converters.importer import COMPOSITE_PREFIX, tensor_type
 from millijoule.converters.model import Model
 from millijoule.errors import DeviceError, UnsupportedError
+from millijoule.targets.jetson.cut import bindings_of, extract, variables_in
 from millijoule.targets.passes.match import op_name
 
 LEAST_MACS = 100_000  # below this a region costs more in launches than an engine could save
@@ -30,10 +30,11 @@ _FREE = ("relax.permute_dims", "relax.reshape", "relax.expand_dims", "relax.sque
 
 @dataclass(frozen=True)
 class Split:
-    """The plan, and the graphs by name of their member."""
+    """The plan, the graphs by name of their member, and each region's bindings (first, end)."""
 
     plan: SplitPlan
     files: Mapping[str, bytes]
+    runs: tuple[tuple[int, int], ...]
 
 
 def split_for_tensorrt(model: Model, least_macs: int = LEAST_MACS) -> Split:
@@ -42,34 +43,34 @@ def split_for_tensorrt(model: Model, least_macs: int = LEAST_MACS) -> Split:
     Raises DeviceError without the package onnx, UnsupportedError for a model without such a region.
     """
     table = _table()
-    main = model.module["main"]
-    bindings = [b for block in main.body.blocks for b in block.bindings]
-    results = set(_variables(main.body.body))
+    bindings = bindings_of(model.module)
+    results = set(variables_in(model.module["main"].body.body))
     regions: list[SplitRegion] = []
     files: dict[str, bytes] = {}
-    taken: set[int] = set()
+    runs: list[tuple[int, int]] = []
     for start, end in _runs(model.module, bindings, table):
         run = bindings[start:end]
         macs = sum(_macs(b.value) for b in run)
         if macs < least_macs:
             continue
-        later = results | {v for b in bindings[end:] for v in _variables(b.value)}
+        later = results | {v for b in bindings[end:] for v in variables_in(b.value)}
         part = _part(model, run, later, f"region{len(regions)}")
         name = f"{_FOLDER}/{part.name}.onnx"
         files[name] = _graph(part)
         regions.append(_describe(model, run, part, name, macs))
-        taken.update(range(start, end))
+        runs.append((start, end))
     if not regions:
         raise UnsupportedError(
             f"[split] a region must have {least_macs:,} multiply-accumulates, but no run of dense"
             " operators of this model has as many; build it without --split"
         )
+    taken = {i for run in runs for i in range(*run)}
     kept = [
         _name(model.module, b.value)
         for i, b in enumerate(bindings)
         if i not in taken and isinstance(b.value, relax.Call)
     ]
-    return Split(SplitPlan("tensorrt", tuple(regions), tuple(kept)), files)
+    return Split(SplitPlan("tensorrt", tuple(regions), tuple(kept)), files, tuple(runs))
 
 
 def _table() -> Mapping[str, Any]:
@@ -116,42 +117,16 @@ def _macs(value: relax.Expr) -> int:
     return math.prod(out) * depth
 
 
-def _variables(expr: relax.Expr) -> list[relax.Var]:
-    """Variables that ``expr`` reads, in order."""
-    found: dict[relax.Var, None] = {}
-
-    def visit(node: relax.Expr) -> None:
-        if isinstance(node, relax.Var):
-            found[node] = None
-
-    relax.analysis.post_order_visit(expr, visit)
-    return list(found)
-
-
 def _part(model: Model, run: Sequence[Any], later: set[relax.Var], name: str) -> Model:
     """The bindings of ``run`` as a model of their own; outputs are what ``later`` reads."""
-    own = [b.var for b in run]
-    inputs = list(dict.fromkeys(v for b in run for v in _variables(b.value) if v not in own))
-    outputs = [v for v in own if v in later]
-    builder = relax.BlockBuilder()
-    known: dict[relax.Var, Any] = {v: relax.Var(v.name, v.ty) for v in inputs}
-    layers: dict[str, str] = {}
-    with builder.function("main", list(known.values())):
-        with builder.dataflow():
-            for binding in run:
-                value = structural_map(binding.value, (relax.Var, lambda v: known.get(v, v)))
-                made = builder.emit(value, binding.var.name)
-                known[binding.var] = made
-                layers[made.name] = model.layers.get(binding.var.name, "")
-            given = builder.emit_output(relax.Tuple([known[v] for v in outputs]))
-        builder.emit_func_output(given)
+    piece = extract(model.module, run, later, model.layers)
     return replace(
         model,
         name=name,
-        module=builder.get(),
-        layers=layers,
-        inputs=tuple((v.name, tensor_type(v)) for v in inputs),
-        outputs=tuple((v.name, tensor_type(v)) for v in outputs),
+        module=tvm.IRModule({"main": piece.module["main"]}),
+        layers=piece.layers,
+        inputs=tuple((v.name, tensor_type(v)) for v in piece.inputs),
+        outputs=tuple((v.name, tensor_type(v)) for v in piece.outputs),
         states=(),
         streaming=None,
         aliases={},

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from millijoule.targets.cpu.codegen import Memory, Signature, descriptor, file_head, quoted
 from millijoule.targets.cpu.plan import KernelCall, Plan, Ref, align
 from millijoule.targets.jetson.cuda import Launches
+from millijoule.targets.jetson.join import Bound
 
 _SPACES = {
     "arena": "MJ_AT_ARENA",
@@ -32,11 +33,12 @@ def generate_table(
     memory: Memory,
     delay: int,
     images: int,
+    regions: Sequence[Bound | None] = (),
 ) -> str:
     """C source of the model ``name``: launches, arguments, and the descriptor that holds them.
 
     ``functions``: launches by symbol of a kernel. The machine code for ``images`` GPUs is another
-    file's (`images_source`).
+    file's (`images_source`). ``regions``: those of a split, None for refused ones.
     """
     symbols = sorted({c.kernel for f in functions.values() for c in f.calls})
     numbers = {symbol: i for i, symbol in enumerate(symbols)}
@@ -57,6 +59,7 @@ def generate_table(
             span = f"{len(places)}u, {len(launch.arguments)}u"
             launches.append(f"  {{{numbers[launch.kernel]}u, {sizes}, {span}}},")
             places += [every[i] for i in launch.arguments]
+    bound = [_region(region, places) for region in regions]
     copies = []
     for output, source in plan.copies:
         at = _place(source)
@@ -69,6 +72,7 @@ def generate_table(
         "mj_cuda_call calls": calls,
         "mj_cuda_write writes": writes,
         "mj_cuda_copy copies": copies,
+        "mj_cuda_region regions": bound,
     }
     lines = [
         *file_head(memory, ["mj_cuda.h"]),
@@ -76,7 +80,7 @@ def generate_table(
         "",
         *_array("char *const symbols", [f"  {quoted(s)}," for s in symbols]),
         *(line for head, rows in tables.items() for line in _array(head, rows)),
-        *_program(images, len(symbols), len(launches), len(places), len(calls), len(copies)),
+        *_program(images, [len(r) for r in (symbols, launches, places, calls, copies, bound)]),
         *descriptor(name, plan, signature, memory, delay, _DEVICE),
     ]
     return "\n".join(lines) + "\n"
@@ -85,10 +89,18 @@ def generate_table(
 _DEVICE = {"entry": "mj_cuda_run", "device": "&mj_cuda_ops", "device_program": "&program"}
 
 
-def _program(
-    images: int, symbols: int, launches: int, arguments: int, calls: int, copies: int
-) -> list[str]:
+def _region(region: Bound | None, places: list[Place]) -> str:
+    """The row of one region, whose tensors go behind ``places``."""
+    if region is None:
+        return "  {0u, 0u, 0u, 0u},"
+    first = len(places)
+    places += map(_place, (*region.inputs, *region.outputs))
+    return f"  {{{region.first_call}u, {region.n_calls}u, {first}u, {len(region.inputs)}u}},"
+
+
+def _program(images: int, rows: Sequence[int]) -> list[str]:
     """The launcher's view of the tables, which have so many rows."""
+    symbols, launches, arguments, calls, copies, regions = rows
     fields = {
         "images": IMAGES,
         "n_images": f"{images}u",
@@ -97,12 +109,14 @@ def _program(
         "n_arguments": f"{arguments}u",
         "n_calls": f"{calls}u",
         "n_copies": f"{copies}u",
+        "n_regions": f"{regions}u",
         "symbols": "symbols",
         "launches": "launches",
         "arguments": "arguments",
         "calls": "calls",
         "writes": "writes",
         "copies": "copies",
+        "regions": "regions",
     }
     body = [f"  .{field} = {value}," for field, value in fields.items()]
     return ["static const mj_cuda_program program = {", *body, "};", ""]

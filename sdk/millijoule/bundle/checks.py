@@ -103,6 +103,11 @@ def _check_split(manifest: Manifest) -> None:
     for region in manifest.split.regions:
         if region.graph not in manifest.files:
             raise BundleError(f"[manifest.split] graph {region.graph!r} is no member of the bundle")
+        if region.first_kernel + region.kernels > len(manifest.kernels):
+            raise BundleError(
+                f"[manifest.split] kernels of {region.graph!r} must be some of the program's"
+                f" {len(manifest.kernels)}, but end with {region.first_kernel + region.kernels}"
+            )
     _check_unique("manifest.split.regions", (region.graph for region in manifest.split.regions))
 
 

@@ -28,6 +28,9 @@ class SplitRegion:
         macs: dense multiply-accumulates per call.
         inputs: what the graph takes from the rest of the program,
         outputs: and what it gives back.
+        first_kernel: the first of the program's kernels that calculate it,
+        kernels: and how many follow each other; 0 if none are its own,
+        refused: and then why, or "" in bundles from before kernels had regions.
     """
 
     graph: str
@@ -36,6 +39,9 @@ class SplitRegion:
     macs: int
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    first_kernel: int = 0
+    kernels: int = 0
+    refused: str = ""
 
     @property
     def crossing_bytes(self) -> int:
@@ -53,6 +59,9 @@ class SplitRegion:
                 macs=fields.integer("macs"),
                 inputs=fields.items("inputs", _MAX_TENSORS, TensorSpec.from_json),
                 outputs=fields.items("outputs", _MAX_TENSORS, TensorSpec.from_json),
+                first_kernel=fields.integer("first_kernel") if fields.has("first_kernel") else 0,
+                kernels=fields.integer("kernels") if fields.has("kernels") else 0,
+                refused=fields.line("refused") if fields.has("refused") else "",
             )
 
 
@@ -60,7 +69,8 @@ class SplitRegion:
 class SplitPlan:
     """``regions`` for ``runtime``; ``kept``: operators that only our kernels calculate, in order.
 
-    The program of the bundle calculates everything by kernels of ours, regions included.
+    The program of the bundle has kernels of ours for everything, regions included; an executor may
+    put engines in the place of those that are a region's own.
     """
 
     runtime: str

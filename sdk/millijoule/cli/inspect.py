@@ -127,15 +127,27 @@ def _print_split(console: Console, split: SplitPlan) -> None:
             ", ".join(f"{s.name} {list(s.shape)}" for s in region.inputs),
             ", ".join(f"{s.name} {list(s.shape)}" for s in region.outputs),
             region.crossing_bytes,
+            f"{region.first_kernel} … {region.first_kernel + region.kernels - 1}"
+            if region.kernels
+            else region.refused or "shared with the rest",
         )
         for region in split.regions
     ]
-    columns = ("region", "operators", "layers", "MAC", "takes", "gives", "bytes crossing")
+    columns = (
+        "region",
+        "operators",
+        "layers",
+        "MAC",
+        "takes",
+        "gives",
+        "bytes crossing",
+        "kernels",
+    )
     console.table(columns, rows)
     kept = ", ".join(f"{n} × {name}" for name, n in Counter(split.kept).items())
     console.text(
-        f"graphs for {split.runtime}; by kernels of ours alone: {kept or 'nothing'}; the program"
-        " calculates regions by kernels of ours, too"
+        f"graphs for {split.runtime}; by kernels of ours alone: {kept or 'nothing'}; on the device"
+        " an engine takes the place of a region's kernels, which run where there is none"
     )
 
 

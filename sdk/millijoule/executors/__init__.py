@@ -21,7 +21,7 @@ KINDS = {
     "mlprogram": ("mil", "CoremlProgram"),
     "onnx": ("tensorrt", "TensorRTProgram"),
     "static-aot": ("native", "NativeProgram"),
-    "static-cuda": ("native", "NativeProgram"),
+    "static-cuda": ("cuda", "CudaProgram"),
     "tflite": ("litert", "LitertProgram"),
 }
 

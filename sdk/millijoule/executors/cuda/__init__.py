@@ -1,5 +1,6 @@
-"""Programs for NVIDIA GPUs on a machine without one: the bundle's CUDA source, emulated."""
+"""Programs for NVIDIA GPUs, and on a machine without one the bundle's CUDA source, emulated."""
 
 from .emulated import EmulatedCuda
+from .program import CudaProgram
 
-__all__ = ["EmulatedCuda"]
+__all__ = ["CudaProgram", "EmulatedCuda"]

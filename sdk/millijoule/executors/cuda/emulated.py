@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import ctypes
 import os
+from typing import Any
 
 import numpy as np
 
 from ...bundle import Bundle
+from ...errors import DeviceError
 from ..abi import library
-from ..native import NativeProgram
 from .compile import emulated_libraries
+from .program import CudaProgram
 
 __all__ = ["EmulatedCuda"]
 
 _DRIVER = "MJ_LIBCUDA"  # which driver the launcher opens
 
 
-class EmulatedCuda(NativeProgram):
+class EmulatedCuda(CudaProgram):
     """A program for an NVIDIA GPU, emulated; see `millijoule.executors.base.Program`.
 
     The launcher and the tables of launches are those of the bundle, compiled for this machine.
@@ -27,6 +29,10 @@ class EmulatedCuda(NativeProgram):
     """
 
     times_kernels = False
+
+    def _tensorrt(self) -> tuple[Any, str]:
+        """None: its memory is not that of a GPU."""
+        raise DeviceError("[cuda-emulator] an emulated GPU has no TensorRT")
 
     def _load(self, bundle: Bundle) -> ctypes.CDLL:
         program, self._driver = emulated_libraries(bundle)

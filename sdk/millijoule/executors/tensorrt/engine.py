@@ -17,7 +17,7 @@ from ...errors import BundleError, DeviceError
 from ...files import atomic_write
 from ..graph import cache_folder
 
-__all__ = ["build_engine", "engine_key", "load_engine"]
+__all__ = ["build_engine", "engine_key", "load_engine", "member_engine"]
 
 
 def engine_key(recipe: dict[str, Any], graph_sha256: str, version: str, gpu: str) -> str:
@@ -40,9 +40,14 @@ def load_engine(trt: Any, bundle: Bundle, gpu: str) -> tuple[Any, str]:
     manifest = bundle.manifest
     if manifest.graph is None:
         raise BundleError("[manifest.graph] is missing: the bundle holds no graph")
-    recipe = manifest.graph.recipe
-    library = manifest.program.library
-    key = engine_key(recipe, manifest.files[library].sha256, str(trt.__version__), gpu)
+    return member_engine(trt, bundle, manifest.program.library, manifest.graph.recipe, gpu)
+
+
+def member_engine(
+    trt: Any, bundle: Bundle, member: str, recipe: dict[str, Any], gpu: str
+) -> tuple[Any, str]:
+    """As `load_engine`, for the graph that the ``member`` of any bundle is."""
+    key = engine_key(recipe, bundle.manifest.files[member].sha256, str(trt.__version__), gpu)
     path = cache_folder() / "tensorrt" / f"{key}.engine"
     logger = _logger(trt)
     runtime = trt.Runtime(logger)
@@ -51,7 +56,7 @@ def load_engine(trt: Any, bundle: Bundle, gpu: str) -> tuple[Any, str]:
         if engine is not None:
             return engine, "cached"
     timing = path.parent / f"timing-{engine_key({}, '', str(trt.__version__), gpu)}.cache"
-    data = build_engine(trt, bundle.read(library), recipe, logger, timing)
+    data = build_engine(trt, bundle.read(member), recipe, logger, timing)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as stream:
         stream.write(data)
@@ -76,6 +81,8 @@ def build_engine(
     config.set_memory_pool_limit(pool, int(recipe["workspace_mb"]) << 20)
     if recipe["precision"] == "float16" and not _strongly_typed(trt):
         config.set_flag(trt.BuilderFlag.FP16)
+    if not recipe.get("tf32", True):  # on unless it is taken back
+        config.clear_flag(trt.BuilderFlag.TF32)
     kept = timing.read_bytes() if timing.is_file() else b""
     cache = config.create_timing_cache(kept)
     config.set_timing_cache(cache, ignore_mismatch=False)

@@ -35,11 +35,13 @@ static int copy_outputs(const mj_context *ctx, mj_device *d) {
 
 static int launch_all(mj_context *ctx, mj_device *d) {
   const mj_cuda_program *program = mj_cuda_program_of(ctx);
-  for (uint32_t i = 0; i < program->n_calls; i++) {
-    if (!launch(program, d, ctx->bank, i)) {
+  for (uint32_t i = 0; i < program->n_calls;) {
+    const uint32_t replaced = mj_cuda_replaced(ctx, d, i);
+    if (replaced == 0 && !launch(program, d, ctx->bank, i)) {
       ctx->failed_kernel = (int32_t)i;
       return 0;
     }
+    i += replaced > 0 ? replaced : 1u;
   }
   return copy_outputs(ctx, d);
 }
@@ -66,6 +68,11 @@ static int launch_graph(mj_context *ctx, mj_device *d) {
 static mj_status run_hooked(mj_context *ctx, mj_device *d) {
   const mj_cuda_program *program = mj_cuda_program_of(ctx);
   for (uint32_t i = 0; i < program->n_calls; i++) {
+    const uint32_t replaced = mj_cuda_replaced(ctx, d, i);
+    if (replaced > 0) {
+      i += replaced - 1u;
+      continue;
+    }
     ctx->hook(ctx->hook_user, i, 0);
     if (!launch(program, d, ctx->bank, i)) {
       ctx->failed_kernel = (int32_t)i;
@@ -102,9 +109,12 @@ static int run_timed(mj_context *ctx, mj_device *d) {
   const mj_cuda_program *program = mj_cuda_program_of(ctx);
   const mj_driver *cu = &d->driver;
   if (!make_events(d, program->n_calls + 1u)) return 0;
+  uint32_t behind = 0; /* kernels before this one are calculated */
   for (uint32_t i = 0; i <= program->n_calls; i++) {
     if (!mj_driver_ok(cu, cu->event_record(d->events[i], d->stream), "cuEventRecord")) return 0;
-    if (i < program->n_calls && !launch(program, d, ctx->bank, i)) {
+    if (i == program->n_calls || i < behind) continue;
+    behind = i + mj_cuda_replaced(ctx, d, i);
+    if (behind == i && !launch(program, d, ctx->bank, i)) {
       ctx->failed_kernel = (int32_t)i;
       return 0;
     }
@@ -132,7 +142,7 @@ static mj_status run(mj_context *ctx, mj_device *d, const void *const *inputs, v
     if (status != MJ_OK) return status;
   } else if (ctx->kernel_ticks != NULL) {
     if (!run_timed(ctx, d)) return MJ_ERR_DEVICE;
-  } else if (!launch_graph(ctx, d) && !launch_all(ctx, d)) {
+  } else if ((d->n_replaced > 0 || !launch_graph(ctx, d)) && !launch_all(ctx, d)) {
     return MJ_ERR_DEVICE;
   }
   for (uint32_t i = 0; i < model->n_outputs; i++) {

@@ -40,6 +40,13 @@ typedef struct {
   size_t bytes;
 } mj_cuda_copy;
 
+/* Kernels that a callback may stand for (mj_region.h); none if it was refused. `first_place`: index among the
+ * arguments of its inputs' addresses, then its outputs'. */
+typedef struct {
+  uint32_t first_call, n_calls;
+  uint32_t first_place, n_inputs;
+} mj_cuda_region;
+
 /* Machine code for GPUs of compute capability sm / 10, and later ones of the same generation. */
 typedef struct {
   int sm;
@@ -55,6 +62,8 @@ typedef struct {
   const mj_cuda_call *calls;
   const mj_cuda_write *writes;
   const mj_cuda_copy *copies;
+  uint32_t n_regions;
+  const mj_cuda_region *regions;
 } mj_cuda_program;
 
 extern const mj_device_ops mj_cuda_ops;

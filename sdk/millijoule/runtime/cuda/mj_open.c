@@ -135,7 +135,8 @@ static void find_arguments(const mj_context *ctx, mj_device *d) {
 static mj_device *make(const mj_model_desc *model) {
   const mj_cuda_program *program = (const mj_cuda_program *)model->device_program;
   const size_t arguments = program->n_arguments;
-  const size_t slots = (size_t)program->n_symbols + model->n_inputs + model->n_outputs + 4u * arguments;
+  const size_t slots =
+      (size_t)program->n_symbols + model->n_inputs + model->n_outputs + 4u * arguments + 2u * program->n_regions;
   mj_device *d = calloc(1, sizeof *d + slots * sizeof(cu_pointer));
   if (d == NULL) return NULL;
   cu_pointer *next = (cu_pointer *)(d + 1); /* a handle is as large as an address of the GPU */
@@ -147,10 +148,12 @@ static mj_device *make(const mj_model_desc *model) {
     d->values[bank] = next;
     d->arguments[bank] = (void **)(next + arguments);
   }
+  d->replacements = (mj_replacement *)next;
   return d;
 }
 
 _Static_assert(sizeof(cu_handle) == sizeof(cu_pointer), "CUDA wants a 64-bit system");
+_Static_assert(sizeof(mj_replacement) == 2 * sizeof(cu_pointer), "a callback takes two slots");
 
 mj_status mj_cuda_open(mj_context *ctx) {
   mj_device *d = make(ctx->model);
