@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from millijoule.bundle import EMIT, RUNTIMES, Limits
 from millijoule.errors import UnsupportedError, UsageError
@@ -24,6 +24,7 @@ __all__ = [
     "build",
     "check_batches",
     "check_limits",
+    "check_plugins",
     "get_target",
     "list_boards",
     "list_targets",
@@ -52,6 +53,7 @@ def build(
     ram: int | None = None,
     batches: tuple[int, int, int] | None = None,
     split: str | None = None,
+    plugins: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Bundle:
     """Compile ``model``, write the bundle ``out`` (default ``<model name>.mjb``); return it open.
@@ -70,6 +72,8 @@ def build(
         batches: for tensorrt, least, usual and largest batch of an engine for any of them; the
             usual one is the model's own.
         split: for GPUs, "tensorrt": write dense regions as ONNX graphs besides (`manifest.split`).
+        plugins: for tensorrt, write a second graph whose binary and spiking layers are kernels of
+            ours, with machine code for every GPU; the device falls back to the first.
         progress: called with the name of each stage.
 
     Raises UsageError for an unknown target, board or dtype, UnsupportedError for a model that the
@@ -82,6 +86,7 @@ def build(
     check_batches(target, batches)
     limits = check_limits(target, board, flash, ram)
     _check_split(chosen, split)
+    check_plugins(target, plugins, dtype, batches)
     path = Path(out) if out is not None else Path(f"{model.name}.mjb")
     report = progress or (lambda stage: None)
     if dtype == "int8":
@@ -89,7 +94,8 @@ def build(
     if chosen.is_graph:
         builder = import_module(_GRAPH_BUILDERS[chosen.kind][0])
         build_graph = getattr(builder, _GRAPH_BUILDERS[chosen.kind][1])
-        more = {"batches": batches} if batches is not None else {}
+        more: dict[str, Any] = {"batches": batches} if batches is not None else {}
+        more |= {"plugins": True} if plugins else {}
         written: Bundle = build_graph(model, chosen, path, dtype, report, **more)
         return written
     if chosen.is_cuda:
@@ -181,6 +187,20 @@ def check_batches(target: str, batches: tuple[int, int, int] | None) -> None:
             "[build] batches must be the least, usual and largest, in this order, but are"
             f" {', '.join(map(str, batches))}"
         )
+
+
+def check_plugins(
+    target: str, plugins: bool, dtype: str | None, batches: tuple[int, int, int] | None
+) -> None:
+    """UsageError unless kernels of ours can stand in graphs for ``target`` as it is built."""
+    if not plugins:
+        return
+    if get_target(target).kind != "onnx":
+        raise UsageError(f"[build] plugins are for tensorrt, but the target is {target}")
+    if batches is not None:
+        raise UsageError("[build] kernels of plugins have one batch; leave out batches or plugins")
+    if dtype not in (None, "float32"):
+        raise UsageError(f"[build] kernels of plugins calculate in float32, but dtype is {dtype}")
 
 
 def _dtypes(target: Target) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from millijoule.converters.ops import VOCABULARY, TensorType, VocabularyOp
 from millijoule.converters.ops.vocabulary import Attrs
 from millijoule.errors import UnsupportedError
 from millijoule.targets.graph.channels import channels_first
-from millijoule.targets.graph.forms import FORMS, Expansion
+from millijoule.targets.graph.forms import FORMS, Expansion, Form
 from millijoule.targets.graph.integers import integer_weights, taps
 from millijoule.targets.passes.match import op_name
 
@@ -48,6 +48,7 @@ def expand(
     first_state: int,
     show: Collection[str] = (),
     target: str = "graph",
+    forms: Mapping[str, Form] = FORMS,
 ) -> Expanded:
     """``main`` without vocabulary ops.
 
@@ -58,10 +59,11 @@ def expand(
             while the caller's own uint8 inputs stay what they are.
         show: vocabulary ops whose taps (``spikes:<layer>``) become outputs.
         target: whose name errors carry.
+        forms: what vocabulary ops become.
 
     Raises UnsupportedError for an op that has no form, such as the integer ops of int8 programs.
     """
-    return _Expander(module, layers, first_state, frozenset(show), target).run()
+    return _Expander(module, layers, first_state, frozenset(show), target, forms).run()
 
 
 class _Expander:
@@ -72,10 +74,11 @@ class _Expander:
         first_state: int,
         show: frozenset[str],
         target: str,
+        forms: Mapping[str, Form],
     ) -> None:
         self._module, self._layers, self._show = module, layers, show
         self._shown: dict[str, relax.Expr] = {}
-        self._first_state, self._target = first_state, target
+        self._first_state, self._target, self._forms = first_state, target, forms
         self._builder = relax.BlockBuilder()
         self._known: dict[relax.Var, Any] = {}
         self._named: dict[str, str] = {}
@@ -145,7 +148,7 @@ class _Expander:
         op = str(attrs["Composite"]).removeprefix(COMPOSITE_PREFIX)
         layer = str(attrs[LAYER_KEY]) or layer
         values = json.loads(str(attrs[ATTRS_KEY]))
-        form = FORMS.get(op)
+        form = self._forms.get(op)
         if form is None or (not op.startswith("binary_") and integer_weights(args)):
             raise UnsupportedError(
                 f"[{self._target}] vocabulary op {op} of layer {layer!r} has no integer form there;"

@@ -10,6 +10,7 @@ import tvm
 from millijoule.converters.importer import tensor_type
 from millijoule.converters.model import Model, Named
 from millijoule.targets.graph.expand import expand
+from millijoule.targets.graph.forms import FORMS, Form
 from millijoule.targets.graph.node import Emitter, Table, Written
 from millijoule.targets.graph.support import check, check_precision
 from millijoule.targets.graph.walk import walk
@@ -42,7 +43,12 @@ class Prepared:
 
 
 def prepare(
-    model: Model, table: Table, precision: str, target: str, show: Collection[str] = ()
+    model: Model,
+    table: Table,
+    precision: str,
+    target: str,
+    show: Collection[str] = (),
+    forms: Mapping[str, Form] = FORMS,
 ) -> Prepared:
     """Expand the vocabulary and check every operator.
 
@@ -53,12 +59,15 @@ def prepare(
         target: whose name errors carry.
         show: vocabulary ops (``lif``) whose taps (``spikes:<layer>``) become outputs, too, as
             float32, under the names that the model publishes them by.
+        forms: what vocabulary ops become.
 
     Raises UnsupportedError that names what has no form, before anything is written.
     """
     check_precision(model.module, precision, target)
     count = len(model.inputs)
-    expanded = expand(model.module, model.layers, first_state=count, show=show, target=target)
+    expanded = expand(
+        model.module, model.layers, first_state=count, show=show, target=target, forms=forms
+    )
     module = expanded.module
     check(module, table, expanded.layers, target)
     params = module["main"].params

@@ -49,11 +49,13 @@ _TABLE = {
     gpu.sm: gpu
     for gpu in (
         Multiprocessor(72, 2048, 32, 96 * _KIB, 96 * _KIB, bit_mma=False),
+        Multiprocessor(75, 1024, 16, 64 * _KIB, 64 * _KIB, bit_mma=False),
         Multiprocessor(80, 2048, 32, 164 * _KIB, 163 * _KIB, bit_mma=True),
         Multiprocessor(86, 1536, 16, 100 * _KIB, 99 * _KIB, bit_mma=True),
         Multiprocessor(87, 1536, 16, 164 * _KIB, 163 * _KIB, bit_mma=True),
         Multiprocessor(89, 1536, 24, 100 * _KIB, 99 * _KIB, bit_mma=True),
         # from here on the compiler writes the one-bit product out in ordinary instructions
+        Multiprocessor(90, 2048, 32, 228 * _KIB, 227 * _KIB, bit_mma=False),
         Multiprocessor(110, 1536, 24, 228 * _KIB, 227 * _KIB, bit_mma=False),
         Multiprocessor(120, 1536, 24, 100 * _KIB, 99 * _KIB, bit_mma=False),
     )

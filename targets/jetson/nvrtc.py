@@ -41,7 +41,7 @@ _OPTIONS = ("--std=c++17", "--fmad=false", "--ptxas-options=-v")
 def compiler_for(sm: int) -> Compiler:
     """The release that makes code for compute capability ``sm`` / 10."""
     sm = multiprocessor(sm).sm
-    return _CUDA_11 if sm < 80 else _CUDA_12 if sm <= 89 else _CUDA_13
+    return _CUDA_11 if sm < 75 else _CUDA_12 if sm <= 90 else _CUDA_13
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import onnx
@@ -10,7 +10,8 @@ from onnx import helper
 
 from millijoule.converters.model import Model
 from millijoule.converters.ops import TensorType
-from millijoule.targets.graph import Written, prepare
+from millijoule.targets.graph import Table, Written, prepare
+from millijoule.targets.graph.forms import FORMS, Form
 from millijoule.targets.onnx.builder import OnnxEmitter
 from millijoule.targets.onnx.emit import TABLE
 from millijoule.version import __version__
@@ -37,12 +38,16 @@ def onnx_graph(
     precision: str = "float32",
     target: str = "onnx",
     show: Collection[str] = (),
+    table: Table = TABLE,
+    forms: Mapping[str, Form] = FORMS,
+    domains: Mapping[str, int] | None = None,
 ) -> OnnxGraph:
     """Write ``model`` as ONNX; arguments and errors as those of `graph.prepare`.
 
-    ``precision``: the type inside; inputs and outputs stay float32.
+    ``precision``: the type inside; inputs and outputs stay float32. ``domains``: versions of the
+    operator sets that ``table`` writes nodes of besides ONNX's own.
     """
-    prepared = prepare(model, TABLE, precision, target, show)
+    prepared = prepare(model, table, precision, target, show, forms)
     g = OnnxEmitter(precision)
     written = prepared.emit(g)
     graph = helper.make_graph(
@@ -50,7 +55,10 @@ def onnx_graph(
     )
     proto = helper.make_model(
         graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=[
+            helper.make_opsetid(name, version)
+            for name, version in {"": OPSET, **(domains or {})}.items()
+        ],
         ir_version=IR_VERSION,
         producer_name="millijoule",
         producer_version=__version__,

@@ -25,11 +25,13 @@ def build_tensorrt(
     dtype: str,
     progress: Callable[[str], None],
     batches: Batches | None = None,
+    plugins: bool = False,
 ) -> Bundle:
     """Write the bundle ``out`` atomically.
 
     ``dtype``: "float32" or "float16"; ``batches``: least, usual and largest batch of one engine, of
-    which sessions use the usual one, the model's own.
+    which sessions use the usual one, the model's own; ``plugins``: write a graph with kernels of
+    ours besides (`plugins.plugin_graph`).
     """
     if find_spec("onnx") is None:
         raise DeviceError(
@@ -43,12 +45,19 @@ def build_tensorrt(
     proto, profiles = graph.proto, list[Profile]()
     if batches is not None:
         proto, profiles = _for_batches(model, target, dtype, batches)
+    files = {GRAPH: bytes(proto.SerializeToString(deterministic=True))}
+    recipe = recipe_of(dtype, profiles)
+    if plugins:
+        from millijoule.targets.tensorrt.plugins import plugin_graph
+
+        made = plugin_graph(model, target.name, progress)
+        files, recipe = {**files, **made.files}, {**recipe, "plugins": dict(made.recipe)}
     file = GraphFile(
         version=f"opset {OPSET}",
-        files={GRAPH: bytes(proto.SerializeToString(deterministic=True))},
+        files=files,
         main=GRAPH,
         packages=("onnx",),
-        recipe=recipe_of(dtype, profiles),
+        recipe=recipe,
     )
     progress("writing")
     return write_graph_bundle(model, target, out, dtype, file, graph.written, graph.states)

@@ -21,6 +21,15 @@ from .manifest import (
     Target,
     layer_group,
 )
+from .plugins import (
+    PLUGIN_DOMAIN,
+    PLUGIN_NAME,
+    PLUGIN_VERSION,
+    PluginEntry,
+    PluginLaunch,
+    PluginOutput,
+    PluginTable,
+)
 from .reader import MANIFEST, SAMPLE_INPUTS, SAMPLE_OUTPUTS, Bundle
 from .specs import DTYPES, Kernel, KernelOutput, SpikeInput, StateSpec, TensorSpec
 from .split import RUNTIMES, SplitPlan, SplitRegion
@@ -33,6 +42,9 @@ __all__ = [
     "EMIT",
     "GRAPH_KINDS",
     "MANIFEST",
+    "PLUGIN_DOMAIN",
+    "PLUGIN_NAME",
+    "PLUGIN_VERSION",
     "RUNTIMES",
     "SAMPLE_INPUTS",
     "SAMPLE_OUTPUTS",
@@ -54,6 +66,10 @@ __all__ = [
     "Limits",
     "Manifest",
     "ModelInfo",
+    "PluginEntry",
+    "PluginLaunch",
+    "PluginOutput",
+    "PluginTable",
     "Program",
     "RamUse",
     "SpikeInput",

@@ -52,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for Jetson: write dense regions as graphs for this runtime besides",
     )
     parser.add_argument(
+        "--plugins",
+        action="store_true",
+        help="for tensorrt: kernels of ours for binary and spiking layers, and the plain graph",
+    )
+    parser.add_argument(
         "--calibrate", metavar="FILE", help="inputs to choose int8 scales with, as .npz"
     )
     parser.add_argument(
@@ -76,11 +81,12 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         # Meant for the developers of torch and TVM; noise around the one line that matters here.
         warnings.simplefilter("ignore", FutureWarning)
         from ..converters import convert
-        from ..targets import build, check_limits, get_target
+        from ..targets import build, check_limits, check_plugins, get_target
 
         get_target(arguments.target)  # an unknown one is refused before minutes of converting
         check_limits(arguments.target, **budget)
         ranges = _ranges(arguments)
+        check_plugins(arguments.target, arguments.plugins, arguments.dtype, arguments.batches)
         report(f"converting {arguments.source}")
         model = convert(
             arguments.source,
@@ -99,6 +105,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             dtype=arguments.dtype,
             calibration=calibration,
             split=arguments.split,
+            plugins=arguments.plugins,
             **budget,
             **ranges,
             progress=report,

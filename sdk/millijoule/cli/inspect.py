@@ -154,13 +154,26 @@ def _print_split(console: Console, split: SplitPlan) -> None:
 def _print_graph(console: Console, kernels: Iterable[Kernel], graph: GraphProgram) -> None:
     """What became of every operator in the other runtime's format, and the device's recipe."""
     console.text()
-    console.text(f"{graph.format}, {graph.version}; recipe {_compact(graph.recipe) or 'none'}")
+    recipe = {key: value for key, value in graph.recipe.items() if key != "plugins"}
+    console.text(f"{graph.format}, {graph.version}; recipe {_compact(recipe) or 'none'}")
+    if isinstance(plugins := graph.recipe.get("plugins"), dict):
+        _print_plugins(console, plugins)
     console.table(
         ("kernel", "op", "layer", "written as", "nodes", "bits per weight", "computes in"),
         [
             (i, k.op, k.layer, w.form, w.nodes, w.stored_bits or "", w.computes)
             for i, (k, w) in enumerate(zip(kernels, graph.layers, strict=True))
         ],
+    )
+
+
+def _print_plugins(console: Console, plugins: dict[str, Any]) -> None:
+    """The second graph: operators that kernels of ours calculate, and on which GPUs."""
+    nodes = ", ".join(f"{count} × {op}" for op, count in dict(plugins.get("nodes", {})).items())
+    sms = ", ".join(f"sm_{sm}" for sm in plugins.get("sms", ()))
+    console.text(
+        f"{plugins.get('graph')}: {nodes} by kernels of ours for {sms}; elsewhere, and where"
+        " TensorRT takes no plugins, the graph below"
     )
 
 

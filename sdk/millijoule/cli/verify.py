@@ -25,6 +25,9 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Verify, print a line per output, fail if one differs."""
     with load(arguments.bundle, arguments.threads, arguments.device) as session:
         checks = verify(session)
+        plugins = getattr(session.program, "plugins", "")
+    if plugins:
+        console.text(f"plugins: {plugins}")
     console.table(
         ("output", "shape", "max abs error", "tolerance", "beyond", "result"),
         [_row(check) for check in checks],

@@ -53,8 +53,9 @@ def test_engines_are_kept(
     """By TensorRT version, GPU, graph and recipe; a damaged one is built again."""
     first = machine(monkeypatch, tmp_path)
     for expected in (1, 1):
-        with mj.load(bundles["whole"]):
+        with mj.load(bundles["whole"]) as session:
             assert first.built == expected
+            assert session.program.plugins == ""  # nothing to say of plugins
     other = machine(monkeypatch, tmp_path, "10.4.0")
     with mj.load(bundles["whole"]):
         assert other.built == 1

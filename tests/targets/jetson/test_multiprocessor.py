@@ -34,5 +34,5 @@ def test_a_block_that_does_not_fit() -> None:
 
 
 def test_an_unknown_gpu() -> None:
-    with pytest.raises(UsageError, match=r"compute capability must be one of 72, 80.*but is 53"):
+    with pytest.raises(UsageError, match=r"compute capability must be one of 72, 75.*but is 53"):
         multiprocessor(53)

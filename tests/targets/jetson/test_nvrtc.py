@@ -21,7 +21,7 @@ extern "C" __global__ void copy(float* y, const float* x) { y[threadIdx.x] = x[t
 """
 
 
-@pytest.mark.parametrize("sm", [72, 80, 86, 87, 110, 120])
+@pytest.mark.parametrize("sm", [72, 75, 80, 86, 87, 90, 110, 120])
 def test_machine_code(sm: int) -> None:
     cubin = compile_cubin(SOURCE, sm)
     assert cubin.code.startswith(b"\x7fELF")

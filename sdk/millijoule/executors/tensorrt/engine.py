@@ -26,13 +26,14 @@ def engine_key(recipe: dict[str, Any], graph_sha256: str, version: str, gpu: str
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
 
 
-def load_engine(trt: Any, bundle: Bundle, gpu: str) -> tuple[Any, str]:
+def load_engine(trt: Any, bundle: Bundle, gpu: str, graph: str | None = None) -> tuple[Any, str]:
     """The engine of ``bundle`` on this device, and "cached" or "built".
 
     Args:
         trt: the module ``tensorrt``.
         bundle: a bundle of the target ``tensorrt``.
         gpu: name of the GPU with its compute capability.
+        graph: member to build from instead of the program's own.
 
     Raises:
         DeviceError: TensorRT refuses the graph; its own messages are in the error.
@@ -40,7 +41,12 @@ def load_engine(trt: Any, bundle: Bundle, gpu: str) -> tuple[Any, str]:
     manifest = bundle.manifest
     if manifest.graph is None:
         raise BundleError("[manifest.graph] is missing: the bundle holds no graph")
-    return member_engine(trt, bundle, manifest.program.library, manifest.graph.recipe, gpu)
+    member = graph or manifest.program.library
+    if member not in manifest.files:
+        raise BundleError(
+            f"[manifest.graph.recipe] names {member!r}, but the bundle has no such member"
+        )
+    return member_engine(trt, bundle, member, manifest.graph.recipe, gpu)
 
 
 def member_engine(

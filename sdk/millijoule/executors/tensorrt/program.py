@@ -13,6 +13,8 @@ from ...errors import DeviceError
 from ..graph import GraphExecutor, require_module
 from .cuda import Buffer, load_cuda
 from .engine import load_engine
+from .kernels import load_kernels
+from .plugin import offer, register
 
 __all__ = ["TensorRTProgram"]
 
@@ -24,7 +26,11 @@ _KERNEL = re.compile(r"k(\d+):")  # our names of graph nodes start with the numb
 
 
 class TensorRTProgram(GraphExecutor):
-    """An engine on the first NVIDIA GPU; see `base.Program`. ``engine``: "built" or "cached"."""
+    """An engine on the first NVIDIA GPU; see `base.Program`.
+
+    ``engine``: "built" or "cached". ``plugins``: what became of the bundle's kernels, "" if it has
+    none: "kernels of ours for compute capability …", or "plain graph: " and the reason.
+    """
 
     times_kernels = True
 
@@ -32,19 +38,35 @@ class TensorRTProgram(GraphExecutor):
         super().__init__(bundle, threads)
         trt = require_module("tensorrt", "target tensorrt", _REMEDY)
         self._trt, self._cuda = trt, load_cuda()
+        self._stream = self._cuda.stream()  # which makes CUDA's context, that kernels need, too
         gpu = f"compute capability {self._cuda.capability()}"
-        self._engine, self.engine = load_engine(trt, bundle, gpu)
+        self.plugins = ""
+        self._engine, self.engine = self._with_plugins(bundle, gpu) or load_engine(trt, bundle, gpu)
         self._shapes = {self._name(s.name): s.shape for s in bundle.manifest.inputs}
         self._shapes |= {
             self._name(s.input): self._specs[s.state].shape for s in self._graph.states
         }
         self._context = self._new_context()
-        self._stream = self._cuda.stream()
         self._ns = np.zeros(len(bundle.manifest.kernels), np.uint64)
         self._buffers: dict[str, Buffer] = {}
         self._results: dict[str, np.ndarray] = {}
         for index in range(self._engine.num_io_tensors):
             self._bind(self._engine.get_tensor_name(index))
+
+    def _with_plugins(self, bundle: Bundle, gpu: str) -> tuple[Any, str] | None:
+        """The engine of the graph that calls kernels of ours; None, and why, if there is none."""
+        recipe = self._graph.recipe.get("plugins")
+        if not isinstance(recipe, dict):
+            return None
+        try:
+            register(self._trt)
+            offer(load_kernels(bundle, recipe, self._cuda.capability()))
+            made = load_engine(self._trt, bundle, gpu, str(recipe.get("graph", "")))
+        except DeviceError as error:  # the plain graph says what is wrong with the device itself
+            self.plugins = f"plain graph: {error}"
+            return None
+        self.plugins = f"kernels of ours for {gpu}"
+        return made
 
     def _new_context(self) -> Any:
         """A context at the manifest's shapes, which an engine for any batch must be told."""
