@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from millijoule.converters.dynamic import Dynamic, read_dynamic
 from millijoule.converters.source import (
     read_calibration,
     read_folder,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from millijoule.converters.model import Model
+    from millijoule.converters.source import Folder
 
 __all__ = ["FAMILIES", "convert", "list_models"]
 
@@ -30,6 +32,8 @@ FAMILIES = {
     "bivit": "millijoule.converters.binary.convert",
 }
 
+_DYNAMIC_FAMILIES = ("fmvit",)
+
 FILES = (".nir", ".onnx", ".tflite")  # sources that are a file of one of these kinds
 
 
@@ -41,6 +45,7 @@ def convert(
     dtype: str = "float32",
     name: str | None = None,
     example_inputs: Any = None,
+    dynamic: Any = None,
 ) -> Model:
     """Convert a model.
 
@@ -53,6 +58,8 @@ def convert(
         name: name of the model in the bundle (default: the folder's or function's).
         example_inputs: for a torch module, tensors of the shapes to build for, in order or by
             name; for ONNX and TensorFlow Lite, arrays by input name.
+        dynamic: axes whose size may vary within bounds, ``{"x": {0: Dim("batch", 1, 8)}}``; or, for
+            sources that name their dimensions, ``[Dim("seq", 1, 512)]`` (see `converters.dynamic`).
 
     Raises ModelError for a checkpoint or config that breaks a rule, UnsupportedError for what this
     release cannot convert, UsageError for a source that names nothing.
@@ -63,7 +70,7 @@ def convert(
         )
     if batch < 1:
         raise UsageError(f"[convert] batch must be at least 1, but is {batch}")
-    model = _convert(source, streaming, batch, name, example_inputs)
+    model = _convert(source, streaming, batch, name, example_inputs, read_dynamic(dynamic))
     model.dtype = dtype
     model.at_batch = lambda rows: convert(
         source,
@@ -82,29 +89,52 @@ def _convert(
     batch: int,
     name: str | None,
     example_inputs: Any,
+    dynamic: Dynamic,
 ) -> Model:
     if not isinstance(source, str | Path):
         from millijoule.converters.frontends.module import convert_module
 
-        return convert_module(source, example_inputs, name=name, streaming=streaming, batch=batch)
+        return convert_module(
+            source, example_inputs, name=name, streaming=streaming, batch=batch, dynamic=dynamic
+        )
     text = str(source)
     if ".py:" in text or text.endswith(FILES):
         frontends = importlib.import_module("millijoule.converters.frontends")
         return frontends.convert_file(
-            text, batch=batch, name=name, streaming=streaming, example_inputs=example_inputs
+            text,
+            batch=batch,
+            name=name,
+            streaming=streaming,
+            example_inputs=example_inputs,
+            dynamic=dynamic,
         )
     folder = read_folder(resolve_folder(text))
-    module = FAMILIES.get(folder.family)
-    if module is None:
+    if folder.family not in FAMILIES:
         raise ModelError(
             f"[{folder.path.name}/config.json] family must be one of {', '.join(FAMILIES)}, "
             f"but is {folder.family!r}"
         )
-    model: Model = importlib.import_module(module).convert_folder(folder, streaming, batch)
+    model: Model = _convert_folder(folder, streaming, batch, dynamic)
     model.calibration = read_calibration(folder.path)
     if name:
         model.name = name
     return model
+
+
+def _convert_folder(folder: Folder, streaming: bool, batch: int, dynamic: Dynamic) -> Model:
+    convert = importlib.import_module(FAMILIES[folder.family]).convert_folder
+    if folder.family in _DYNAMIC_FAMILIES:
+        made: Model = convert(folder, streaming, batch, dynamic)
+    elif dynamic:
+        dims = ", ".join(map(str, dynamic.dims.values()))
+        raise UnsupportedError(
+            f"[dynamic] kernels of family {folder.family} are made for one size, but {dims} may "
+            "vary; build for the largest: binary text models take shorter rows by their mask, "
+            "spiking ones any length with --streaming, and rows beyond the batch run in turn"
+        )
+    else:
+        made = convert(folder, streaming, batch)
+    return made
 
 
 def list_models() -> list[dict[str, Any]]:

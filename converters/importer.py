@@ -8,7 +8,7 @@ op replaces the call; any other inlines the body.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,9 +19,12 @@ from tvm.relax.frontend.torch import from_exported_program
 
 from millijoule.converters.fold import constant_values, fold_constants
 from millijoule.converters.ops import VOCABULARY, TensorType, VocabularyOp
+from millijoule.converters.ops.symbols import size_of, variable_of
 from millijoule.converters.problems import OperatorsUnsupportedError, Problem
 from millijoule.converters.torch_ops import CONVERTERS, REFUSED, Context, Convert, tvm_names
+from millijoule.converters.torch_ops.context import SYMBOLS
 from millijoule.errors import MjError, UnsupportedError
+from millijoule.sizes import Dim
 
 COMPOSITE_PREFIX = "mj."
 ATTRS_KEY = "mj.attrs"
@@ -37,12 +40,13 @@ _WHOLE = (
 
 
 def tensor_type(expr: relax.Expr) -> TensorType:
-    """Static type of a Relax tensor expression."""
-    return TensorType(tuple(int(d) for d in expr.ty.shape), str(expr.ty.dtype))
+    """Type of a Relax tensor expression; sizes that vary are `millijoule.sizes.Size`."""
+    shape: tuple[Any, ...] = tuple(size_of(d) for d in expr.ty.shape)
+    return TensorType(shape, str(expr.ty.dtype))
 
 
 def relax_type(t: TensorType) -> relax.TensorType:
-    """The Relax type of a static tensor type."""
+    """The Relax type of a tensor type."""
     return relax.TensorType(t.shape, t.dtype)
 
 
@@ -54,11 +58,14 @@ def layer_of(node: torch.fx.Node) -> str:
     return "" if path == "model" else path.removeprefix("model.")
 
 
-def import_program(program: torch.export.ExportedProgram) -> tuple[tvm.IRModule, dict[str, str]]:
+def import_program(
+    program: torch.export.ExportedProgram, symbols: Mapping[str, Dim] | None = None
+) -> tuple[tvm.IRModule, dict[str, str]]:
     """Relax module with one function ``main`` over the program's user inputs, and its layer names.
 
     The second result maps the name of the Relax variable that holds an operator's result to the
-    dotted path of the torch module that the operator comes from.
+    dotted path of the torch module that the operator comes from. ``symbols``: what the program's
+    symbolic sizes stand for, by torch's name of them.
     Raises UnsupportedError naming the operator and its source line if TVM cannot import one.
     """
     layers: dict[str, str] = {}
@@ -71,10 +78,40 @@ def import_program(program: torch.export.ExportedProgram) -> tuple[tvm.IRModule,
         raise OperatorsUnsupportedError("import", problems, _REMEDY)
     context = Context(constants=constant_values(program))
     converters = {name: _checked(c, context, layers) for name, c in _conversions().items()}
-    module = from_exported_program(
-        program, custom_convert_map=converters, run_ep_decomposition=False
-    )
+    token = SYMBOLS.set(symbols or {})
+    try:
+        module = from_exported_program(
+            program, custom_convert_map=converters, run_ep_decomposition=False
+        )
+    finally:
+        SYMBOLS.reset(token)
+    module = with_dims(module, symbols or {})
     return _renamed(module), {_NAME.format(name): layer for name, layer in layers.items()}
+
+
+def with_dims(module: tvm.IRModule, symbols: Mapping[str, Dim]) -> tvm.IRModule:
+    """``module`` with the variables of ``main``'s sizes, by name, as those of dimensions."""
+    main = module["main"]
+    found = {v.name: v for v in relax.analysis.defined_symbolic_vars(main)}
+    unknown = found.keys() - symbols.keys()
+    if unknown:
+        raise UnsupportedError(
+            f"[dynamic] the program has sizes that no input has: {', '.join(sorted(unknown))}"
+        )
+    if not found:
+        return module
+    dims = {found[name]: symbols[name] for name in found}
+    main = main.bind_symbolic_vars({var: variable_of(d) for var, d in dims.items()})
+    bounds = {d.name: (d.min, d.max) for d in dims.values()}
+    main = main.with_attrs(
+        {
+            "tir_var_lower_bound": {name: low for name, (low, _) in bounds.items()},
+            "tir_var_upper_bound": {name: high for name, (_, high) in bounds.items()},
+        }
+    )
+    result = tvm.IRModule(dict(module.functions), attrs=module.attrs)
+    result.update_func(result.get_global_var("main"), main)
+    return result
 
 
 @mutator
@@ -146,7 +183,13 @@ def _select_from_the_front(program: torch.export.ExportedProgram) -> None:
     for node in program.graph.nodes:
         if node.target is torch.ops.aten.select.int and node.args[2] < 0:
             source, axis, index = node.args
-            node.args = (source, axis, index + source.meta["val"].shape[axis])
+            size = source.meta["val"].shape[axis]
+            if isinstance(size, torch.SymInt):
+                raise UnsupportedError(
+                    f"[import] operator {node.target.__name__} ({where_of(node)}) counts from the "
+                    "end of a dynamic axis; select from its front, or build for a fixed size"
+                )
+            node.args = (source, axis, index + size)
 
 
 def _conversions() -> dict[str, Convert]:
@@ -199,10 +242,13 @@ def _compare(node: torch.fx.Node, result: Any) -> None:
     ty = result.ty
     if not isinstance(ty, relax.TensorType) or ty.shape is None:
         return
-    shape = tuple(int(d) if isinstance(d, tvm.tirx.IntImm | int) else d for d in ty.shape)
-    wanted = tuple(expected.shape)
+    shape = tuple(int(d) if isinstance(d, tvm.tirx.IntImm | int) else None for d in ty.shape)
+    wanted = tuple(d if isinstance(d, int) else None for d in expected.shape)
     dtype = str(expected.dtype).removeprefix("torch.")
-    if shape != wanted or str(ty.dtype) != dtype:
+    same = len(shape) == len(wanted) and all(
+        a == b for a, b in zip(shape, wanted, strict=True) if a is not None and b is not None
+    )
+    if not same or str(ty.dtype) != dtype:
         raise UnsupportedError(
             f"[import] operator {node.target.__name__} ({where_of(node)}) imports as "
             f"{list(shape)} {ty.dtype}, but torch computes {list(wanted)} {dtype}; "

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millijoule.bundle import EMIT, RUNTIMES, Limits
+from millijoule.bundle import EMIT, MAX_DIMS, RUNTIMES, Limits
 from millijoule.errors import UnsupportedError, UsageError
 from millijoule.targets.target import STATIC_AOT, Target, get_target, list_targets
 
@@ -84,6 +84,7 @@ def build(
     dtype = dtype or model.dtype
     _check_options(chosen, emit, dtype, threads, calibration)
     check_batches(target, batches)
+    _check_dims(model, chosen, dtype)
     limits = check_limits(target, board, flash, ram)
     _check_split(chosen, split)
     check_plugins(target, plugins, dtype, batches)
@@ -213,6 +214,27 @@ def _dtypes(target: Target) -> tuple[str, ...]:
     # a Cortex-A72 would take 1.7 times the instructions of float32
     halves = target.kind == STATIC_AOT and target.isa.half
     return ("float32", "float16", "int8") if halves else ("float32", "int8")
+
+
+def _check_dims(model: Model, target: Target, dtype: str) -> None:
+    """UnsupportedError if sizes vary where every size must be fixed."""
+    if not model.dims:
+        return
+    dims = ", ".join(map(str, model.dims))
+    if target.kind != STATIC_AOT:
+        names = ", ".join(t.name for t in list_targets() if t.kind == STATIC_AOT)
+        raise UnsupportedError(
+            f"[dynamic] target {target.name} takes fixed sizes only, but {dims} may vary; build it "
+            f"without, or for one of {names}"
+        )
+    if dtype != "float32":
+        raise UnsupportedError(
+            f"[dynamic] {dtype} programs have fixed sizes, but {dims} may vary; build float32"
+        )
+    if len(model.dims) > MAX_DIMS:
+        raise UnsupportedError(
+            f"[dynamic] a program has at most {MAX_DIMS} dimensions that vary, but received {dims}"
+        )
 
 
 def _quantized(

@@ -50,7 +50,7 @@ def io_specs(model: Model) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ..
 
 
 def batch_of(model: Model) -> int:
-    """Samples per call."""
+    """Samples per call; a `Size` if that varies."""
     first = model.inputs[0][1].shape
     return first[0] if first else 1
 
@@ -63,7 +63,14 @@ def _spec(model: Model, named: Named, batch: int, *, shared: str | None = None) 
     name, t = named
     by_sample = name != shared and t.shape[:1] == (batch,)
     options = model.options.get(name, {})
-    return TensorSpec(name, t.shape, t.dtype, batch_axis=0 if by_sample else None, **options)
+    return TensorSpec(
+        name,
+        t.largest.shape,
+        t.dtype,
+        batch_axis=0 if by_sample else None,
+        sizes=size_texts(t),
+        **options,
+    )
 
 
 def tolerance_of(model: Model, precision: str) -> dict[str, float]:
@@ -75,3 +82,8 @@ def tolerance_of(model: Model, precision: str) -> dict[str, float]:
         return dict(model.tolerance)
     sizes = {n: float(np.abs(v).max(initial=0)) for n, v in model.sample_outputs.items()}
     return {"default": 2**-8} | {n: 2**-8 * max(size, 1.0) for n, size in sizes.items()}
+
+
+def size_texts(t: TensorType) -> tuple[str, ...] | None:
+    """Sizes as a manifest has them; None if none varies."""
+    return None if t.static else tuple(map(str, t.shape))

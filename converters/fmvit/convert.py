@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from millijoule.converters.checkpoint import find_weights, load_weights, read_checkpoint
+from millijoule.converters.dynamic import Dynamic
 from millijoule.converters.fmvit import Hparams, build_module
 from millijoule.converters.fmvit.model import LEVELS, FmVit, attention_macs, deploy
+from millijoule.converters.frontends.exported import other_sizes, output_types, trace
 from millijoule.converters.importer import import_program
 from millijoule.converters.macs import count_macs
-from millijoule.converters.model import Model
+from millijoule.converters.model import Model, Sample
 from millijoule.converters.ops import TensorType
 from millijoule.converters.samples import random_candidates
 from millijoule.converters.source import Folder
@@ -25,8 +28,16 @@ CROP = 0.875
 _TOLERANCE = 2e-5  # of an output's largest value, or of 1 if that is larger
 
 
-def convert_folder(folder: Folder, streaming: bool, batch: int) -> Model:
-    """Build the module, load a checkpoint of either form, export the deployed form."""
+def convert_folder(
+    folder: Folder,
+    streaming: bool,
+    batch: int,
+    dynamic: Dynamic = Dynamic(),  # noqa: B008 (frozen)
+) -> Model:
+    """Build the module, load a checkpoint of either form, export the deployed form.
+
+    ``dynamic``: the number of images may vary, as dimension ``batch`` or by its place.
+    """
     if streaming:
         raise UnsupportedError(
             "[streaming] an fmvit model takes whole images, so no step form exists; build it "
@@ -38,20 +49,32 @@ def convert_folder(folder: Folder, streaming: bool, batch: int) -> Model:
     x = _sample(folder, frontend, (batch, hp.in_channels, hp.image_size, hp.image_size))
     with torch.no_grad():
         values = outputs_of(module, x)
-    program, layers = import_program(torch.export.export(module, (x,)))
+    dynamic = dynamic.placed({"batch": [(INPUT, 0)]})
+    if set(dynamic.places) - {(INPUT, 0)}:
+        raise UnsupportedError(
+            f"[dynamic] the images of an fmvit model have one size; only axis 0 of {INPUT} may vary"
+        )
+    if dynamic:
+        program, symbols = trace(_Flat(module), {INPUT: x}, dynamic, folder.name)
+    else:
+        program, symbols = torch.export.export(module, (x,)), {}
+    relax, layers = import_program(program, symbols)
+    outputs = output_types(values, relax)
     return Model(
         name=folder.name,
         family=FAMILY,
         variant=folder.variant,
         hparams=folder.hparams,
-        module=program,
+        module=relax,
         layers=layers,
-        inputs=((INPUT, TensorType(tuple(x.shape), "float32")),),
-        outputs=tuple(
-            (name, TensorType(tuple(value.shape), "float32")) for name, value in values.items()
-        ),
+        inputs=((INPUT, TensorType(dynamic.shape(INPUT, x.shape), "float32")),),
+        outputs=outputs,
         sample_inputs={INPUT: x.numpy()},
         sample_outputs={name: value.numpy() for name, value in values.items()},
+        more_samples=tuple(
+            Sample(_arrays(other), _arrays(outputs_of(module, other[INPUT])))
+            for other in other_sizes({INPUT: x}, dynamic)
+        ),
         parameters=sum(p.numel() for p in module.parameters()),
         source=str(folder.config.get("source", "")) or None,
         ignored_keys=ignored,
@@ -61,6 +84,22 @@ def convert_folder(folder: Folder, streaming: bool, batch: int) -> Model:
         tolerance={"default": _TOLERANCE}
         | {name: _TOLERANCE * max(1.0, float(v.abs().max())) for name, v in values.items()},
     )
+
+
+class _Flat(nn.Module):
+    """The model with its input by position and a tuple of outputs, for torch.export."""
+
+    def __init__(self, model: FmVit) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """x [B, C, S, S] → logits, or the levels of the pyramid."""
+        return tuple(outputs_of(self.model, *inputs).values())
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: x.numpy() for name, x in tensors.items()}
 
 
 def load_folder(folder: Folder) -> tuple[FmVit, list[str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from millijoule.converters.dynamic import Dynamic
 from millijoule.converters.frontends.module import convert_module
 from millijoule.converters.frontends.snntorch import convert_snntorch
 from millijoule.converters.frontends.userfile import load_example
@@ -24,6 +25,7 @@ def convert_file(
     name: str | None = None,
     streaming: bool = False,
     example_inputs: Any = None,
+    dynamic: Dynamic = Dynamic(),  # noqa: B008 (frozen)
 ) -> Model:
     """Convert ``module.py:function``, ``graph.nir``, ``model.onnx`` or ``model.tflite``.
 
@@ -32,23 +34,36 @@ def convert_file(
         name: name of the model (default: the function's, or the file's if that is ``make``).
         streaming: build the single step of a spiking network.
         example_inputs: for ONNX and TensorFlow Lite, arrays by input name.
+        dynamic: axes of inputs whose size may vary.
 
     Raises UsageError for a file or function that is not there, ModelError for an exception inside
     the user's code, UnsupportedError for what cannot be converted, DeviceError for a missing
     package.
     """
+    if dynamic and text.endswith((".nir", ".tflite")):
+        raise UnsupportedError(
+            f"[dynamic] {text}: graphs of this kind have fixed sizes; export the model to ONNX, or "
+            "give the torch module"
+        )
     if text.endswith(".nir"):
         from millijoule.converters.frontends.nir import convert_nir
 
         return convert_nir(text, batch=batch, name=name, streaming=streaming)
     if text.endswith((".onnx", ".tflite")):
-        return _convert_graph(text, batch, name, streaming, example_inputs)
+        return _convert_graph(text, batch, name, streaming, example_inputs, dynamic)
     module, examples, found = load_example(text)
-    return convert_module(module, examples, name=name or found, streaming=streaming, batch=batch)
+    return convert_module(
+        module, examples, name=name or found, streaming=streaming, batch=batch, dynamic=dynamic
+    )
 
 
 def _convert_graph(
-    text: str, batch: int, name: str | None, streaming: bool, example_inputs: Any
+    text: str,
+    batch: int,
+    name: str | None,
+    streaming: bool,
+    example_inputs: Any,
+    dynamic: Dynamic,
 ) -> Model:
     """An ONNX or TensorFlow Lite file."""
     if streaming:
@@ -61,7 +76,9 @@ def _convert_graph(
     if text.endswith(".onnx"):
         from millijoule.converters.frontends.onnx import convert_onnx
 
-        return convert_onnx(text, example_inputs=example_inputs, batch=batch, name=name)
+        return convert_onnx(
+            text, example_inputs=example_inputs, batch=batch, name=name, dynamic=dynamic
+        )
     from millijoule.converters.frontends.tflite import convert_tflite
 
     return convert_tflite(text, example_inputs=example_inputs, batch=batch, name=name)

@@ -39,8 +39,11 @@ class Examples:
         """The same with ``batch`` rows, going round; 1 keeps those that there are."""
         if batch == 1:
             return self
-        grown = {n: repeat_rows(x, batch, 0) for n, x in self.tensors.items()}
-        return Examples(grown, self.positional, self.constants)
+        return self.of({n: repeat_rows(x, batch, 0) for n, x in self.tensors.items()})
+
+    def of(self, tensors: dict[str, Tensor]) -> Examples:
+        """The same with other values or sizes."""
+        return Examples(tensors, self.positional, self.constants)
 
     def call(self, module: Any, tensors: Sequence[Tensor]) -> Any:
         """``module`` on ``tensors``, given as the examples are."""

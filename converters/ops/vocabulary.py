@@ -15,25 +15,41 @@ from typing import Any
 
 import numpy as np
 
+from millijoule.sizes import Size, most
+
 Attrs = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class TensorType:
-    """Static shape and dtype of one operand or result."""
+    """Shape and dtype of one operand or result.
+
+    A size that varies is a `millijoule.sizes.Size`. It is typed ``int`` because arithmetic on
+    shapes is the same for both; what decides something by a size asks for `most` of it.
+    """
 
     shape: tuple[int, ...]
     dtype: str
 
     @property
     def size(self) -> int:
-        """Number of elements."""
+        """Number of elements; a `Size` if that varies."""
         return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the dense tensor."""
-        return self.size * np.dtype(self.dtype).itemsize
+        """Bytes of the dense tensor, at most."""
+        return most(self.size) * np.dtype(self.dtype).itemsize
+
+    @property
+    def static(self) -> bool:
+        """Whether no size varies."""
+        return not any(isinstance(d, Size) for d in self.shape)
+
+    @property
+    def largest(self) -> TensorType:
+        """The static type with every size at its most."""
+        return TensorType(tuple(most(d) for d in self.shape), self.dtype)
 
 
 def accumulator(dtype: str) -> str:

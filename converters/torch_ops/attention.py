@@ -9,6 +9,8 @@ chain again, in programs that spell it out as well, and compute it in one kernel
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from torch import fx
@@ -16,6 +18,7 @@ from tvm import relax
 
 from millijoule.converters.torch_ops.context import Context, Convert, argument, shape_of
 from millijoule.errors import UnsupportedError
+from millijoule.sizes import Size
 
 _op = relax.op
 
@@ -37,9 +40,18 @@ def _attention(node: fx.Node, context: Context) -> relax.Var:
         scores = emit(_op.add(scores, _bias(context, context.value(mask), dtype)))
     if argument(node, 5, "is_causal", False):
         later = (shape_of(node.args[0])[-2], shape_of(node.args[1])[-2])
-        causal = np.triu(np.full(later, -np.inf, dtype), 1)
-        scores = emit(_op.add(scores, relax.const(causal)))
+        scores = emit(_op.add(scores, _later(context, later, dtype)))
     return emit(_op.matmul(emit(_op.nn.softmax(scores, axis=-1)), value))
+
+
+def _later(context: Context, shape: Sequence[Any], dtype: str) -> relax.Expr:
+    """[queries, keys]: −∞ for keys behind the query."""
+    if not any(isinstance(size, Size) for size in shape):
+        return relax.const(np.triu(np.full(tuple(shape), -np.inf, dtype), 1))
+    emit = context.emit
+    ends = [s.__tvm_ffi_object__() if isinstance(s, Size) else int(s) for s in shape]
+    queries, keys = (emit(_op.arange(0, end, 1, "int64")) for end in ends)
+    return _bias(context, emit(_op.less_equal(keys, emit(_op.expand_dims(queries, 1)))), dtype)
 
 
 def _bias(context: Context, mask: relax.Expr, dtype: str) -> relax.Expr:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,12 @@ import torch
 from torch import fx
 from tvm import relax
 
-Dims = tuple[int, ...]
+from millijoule.errors import UnsupportedError
+from millijoule.sizes import Dim, Size
+
+Dims = tuple[int, ...]  # with a Size for what varies
+# What the symbols of the program that is being imported stand for
+SYMBOLS: ContextVar[Mapping[str, Dim]] = ContextVar("SYMBOLS", default={})  # noqa: B039
 
 
 @dataclass
@@ -76,7 +84,32 @@ def shape_of(node: fx.Node) -> Dims:
     """The shape that torch gives the node's (first) result."""
     val = node.meta["val"]
     tensor = val[0] if isinstance(val, tuple | list) else val
-    return tuple(int(d) for d in tensor.shape)
+    return tuple(extent_of(d) for d in tensor.shape)
+
+
+def extent_of(size: Any) -> Any:
+    """A size as torch has it, in numbers and dimensions.
+
+    UnsupportedError for what is no sum of products of dimensions.
+    """
+    return size_of_formula(size.node.expr) if isinstance(size, torch.SymInt) else int(size)
+
+
+def size_of_formula(formula: Any) -> Any:
+    """A formula of SymPy over `SYMBOLS` as a `Size`."""
+    if formula.is_Integer:
+        return int(formula)
+    if formula.is_Symbol and str(formula) in SYMBOLS.get():
+        return Size.of(SYMBOLS.get()[str(formula)])
+    if formula.is_Add or formula.is_Mul:
+        operation = operator.add if formula.is_Add else operator.mul
+        return reduce(operation, map(size_of_formula, formula.args))
+    if formula.is_Pow and formula.exp.is_Integer and formula.exp > 0:
+        return reduce(operator.mul, [size_of_formula(formula.base)] * int(formula.exp))
+    raise UnsupportedError(
+        f"[dynamic] a size must be a sum of products of dimensions, but is {formula}; build for "
+        "fixed sizes, or make another axis dynamic"
+    )
 
 
 def argument(node: fx.Node, index: int, name: str, default: Any = None) -> Any:

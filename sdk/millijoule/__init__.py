@@ -20,6 +20,7 @@ from .errors import (
     VerificationError,
 )
 from .session import Session, Stream, load
+from .sizes import Dim
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "DeviceError",
+    "Dim",
     "Manifest",
     "MjError",
     "ModelError",

@@ -14,6 +14,8 @@ from .bundle import Bundle, Manifest, StateSpec, TensorSpec
 from .cpu import available_cpus
 from .errors import UsageError
 from .executors import LOCAL, Program, aligned_empty, open_program
+from .shapes import Shapes
+from .sizes import Dim
 from .stream import END, Stepper, Stream, require_streaming
 from .tensors import check_names, complete, run_inputs, to_array
 
@@ -54,7 +56,19 @@ class Session:
         self._stepper = Stepper(self.manifest, self.program) if self.manifest.streaming else None
         self._tap_axes = {str(tap.name): tap.batch_axis for _, tap in self.manifest.taps()}
         self._whole_inputs = run_inputs(self.manifest)
+        self._shapes = Shapes(self.manifest)
+        self._rows = self._shapes.batch_dim() or Dim("rows", self.batch, self.batch)
         self._lock = threading.Lock()
+
+    @property
+    def batch(self) -> int:
+        """Rows of one call of the program, at most."""
+        return self.manifest.batch
+
+    @property
+    def dims(self) -> tuple[Dim, ...]:
+        """Dimensions whose size may vary from run to run, with their bounds."""
+        return self.manifest.dims
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -79,9 +93,10 @@ class Session:
     def run(self, inputs: Mapping[str, Any], taps: Sequence[str] = ()) -> dict[str, np.ndarray]:
         """Outputs by name, followed by the values of ``taps``.
 
-        Rows beyond the bundle's batch are run in turn. A streaming bundle takes whole sequences of
-        shape [B, N, F…], starts from its initial states, and returns each final output ``y`` [B, …]
-        as well as ``all_seq_y`` [N, B, …], its value after every frame.
+        Rows beyond the bundle's batch are run in turn. Axes whose size varies (:attr:`dims`) may
+        have any size within the bounds, and outputs follow. A streaming bundle takes whole
+        sequences of shape [B, N, F…], starts from its initial states, and returns each final output
+        ``y`` [B, …] as well as ``all_seq_y`` [N, B, …], its value after every frame.
 
         Args:
             inputs: arrays by name; see :mod:`millijoule.tensors` for the dtypes that are accepted.
@@ -97,7 +112,7 @@ class Session:
             inputs, length = complete(self.manifest, inputs)
             arrays, rows = self._check_inputs(inputs)
             axes = self._result_axes(taps)
-            if rows != self.manifest.batch:
+            if not self._rows.min <= rows <= self._rows.max:
                 _require_batch_axes(axes, self.manifest.batch)
             run = partial(_run_sequence, self._stepper) if self._stepper else self._run_once
             parts = [run(chunk, taps) for chunk in self._chunks(arrays, rows)]
@@ -167,17 +182,24 @@ class Session:
     def _chunks(
         self, arrays: list[tuple[np.ndarray, int | None]], rows: int
     ) -> Iterator[list[np.ndarray]]:
-        """Pieces of the bundle's batch; the last one is filled up by repeating the last row."""
-        batch = self.manifest.batch
-        if rows == batch:
+        """Pieces of the bundle's batch; the last one is filled up by repeating the last row.
+
+        A batch that varies is filled up to its smallest size only.
+        """
+        if self._rows.min <= rows <= self._rows.max:
             yield [array for array, _ in arrays]
             return
-        for start in range(0, rows, batch):
-            picked = np.minimum(np.arange(start, start + batch), rows - 1)
+        for start in range(0, rows, self._rows.max):
+            count = max(self._rows.min, min(self._rows.max, rows - start))
+            picked = np.minimum(np.arange(start, start + count), rows - 1)
             yield [a if axis is None else a.take(picked, axis) for a, axis in arrays]
 
     def _run_once(self, arrays: list[np.ndarray], taps: Sequence[str]) -> dict[str, np.ndarray]:
-        results = {spec.name: aligned_empty(spec.shape, spec.dtype) for spec in self.outputs}
+        sizes = self._shapes.sizes(arrays)
+        results = {
+            spec.name: aligned_empty(self._shapes.of(spec, sizes), spec.dtype)
+            for spec in self.outputs
+        }
         if taps:
             tapped = self.program.run_tapped(arrays, list(results.values()), taps)
             return {**results, **tapped}

@@ -14,6 +14,7 @@ import numpy as np
 
 from .bundle import Manifest, TensorSpec
 from .errors import UsageError
+from .shapes import Shapes
 
 __all__ = ["check_names", "complete", "run_inputs", "to_array"]
 
@@ -21,8 +22,10 @@ __all__ = ["check_names", "complete", "run_inputs", "to_array"]
 def run_inputs(manifest: Manifest) -> list[tuple[TensorSpec, list[int | None]]]:
     """What ``Session.run`` takes: each input with its shape, None for sizes that are free.
 
-    Rows are free; so is the number of steps N of a streaming bundle, which takes [B, N, F…].
+    Rows are free; so is the number of steps N of a streaming bundle, which takes [B, N, F…], and
+    every size that varies (`shapes` knows its bounds).
     """
+    shapes = Shapes(manifest)
     if manifest.streaming is not None:
         name = manifest.streaming.sequence_input
         spec = next(spec for spec in manifest.inputs if spec.name == name)
@@ -32,6 +35,8 @@ def run_inputs(manifest: Manifest) -> list[tuple[TensorSpec, list[int | None]]]:
         shape: list[int | None] = list(spec.shape)
         if spec.batch_axis is not None:
             shape[spec.batch_axis] = None
+        for axis in shapes.places(spec):
+            shape[axis] = None
         whole.append((spec, shape))
     return whole
 

@@ -40,11 +40,21 @@ class Check:
 def verify(session: Session) -> list[Check]:
     """Run the samples of the bundle and compare, one :class:`Check` per expected output.
 
+    A program whose sizes vary comes with samples of several sizes.
+
     Raises:
         BundleError: no expected outputs, or some that this program does not have.
         DeviceError: a kernel failed.
     """
-    inputs, expected = session.bundle.samples()
+    checks = []
+    for inputs, expected in session.bundle.all_samples():
+        checks += _verify_sample(session, inputs, expected)
+    return checks
+
+
+def _verify_sample(
+    session: Session, inputs: dict[str, np.ndarray], expected: dict[str, np.ndarray]
+) -> list[Check]:
     if not expected:
         raise BundleError(f"{session.bundle.path}: no expected outputs in it; rebuild the bundle")
     results = session.run(inputs, [name for name in expected if name in session.taps])

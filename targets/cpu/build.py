@@ -11,6 +11,7 @@ from millijoule.bundle import (
     SAMPLE_OUTPUTS,
     Bundle,
     npz_bytes,
+    sample_member,
     write_bundle,
 )
 from millijoule.converters.model import Model
@@ -24,6 +25,15 @@ from millijoule.targets.passes.pipeline import lower_for_cpu
 from millijoule.targets.target import Target
 
 LIBRARY = "program/libmodel.so"
+
+
+def more_samples(model: Model) -> dict[str, bytes]:
+    """Members with samples of other sizes."""
+    members = {}
+    for number, sample in enumerate(model.more_samples, 1):
+        members[sample_member(SAMPLE_INPUTS, number)] = npz_bytes(sample.inputs)
+        members[sample_member(SAMPLE_OUTPUTS, number)] = npz_bytes(sample.outputs)
+    return members
 
 
 def build_cpu(
@@ -75,6 +85,7 @@ def build_cpu(
             WEIGHTS: bytes(plan.weights),
             SAMPLE_INPUTS: npz_bytes(model.sample_inputs),
             SAMPLE_OUTPUTS: npz_bytes(model.sample_outputs),
+            **more_samples(model),
             **model.files,
         }
         manifest = describe(model, target, plan, memory, LIBRARY, threads, cc, half=half)

@@ -6,7 +6,10 @@ import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from millijoule.converters.ops import TensorType
+from millijoule.sizes import Dim, Extent, Size, dims_of, most
 from millijoule.targets.cpu.plan import ALIGNMENT, Plan, Ref, align
 
 _DTYPES = {
@@ -29,6 +32,11 @@ class Signature:
     inputs: tuple[tuple[str, TensorType], ...]
     outputs: tuple[tuple[str, TensorType], ...]
     states: tuple[tuple[str, TensorType], ...] = ()
+
+    @property
+    def dims(self) -> tuple[Dim, ...]:
+        """Dimensions whose size may vary, in the order of the descriptor."""
+        return tuple(sorted(dims_of(d for _, t in self.inputs for d in t.shape)))
 
 
 @dataclass(frozen=True)
@@ -82,16 +90,22 @@ def generate_entry(
         "",
         "static mj_status entry(mj_context *ctx, const void *const *inputs,",
         "                       void *const *outputs) {",
+        *[f"  const int64_t {c_dim(d)} = ctx->sizes[{i}];" for i, d in enumerate(signature.dims)],
     ]
     for index, call in enumerate(plan.calls):
-        arguments = ", ".join(_pointer(ref) for ref in call.args)
+        arguments = ", ".join([*map(_argument, call.args), *map(c_size, call.sizes)])
         lines.append(f"  MJ_CALL(ctx, {index}u, {call.symbol}({arguments}));")
     for output, ref in plan.copies:
-        size = ref.type.nbytes
-        lines.append(f"  memcpy(outputs[{output}], {_pointer(ref)}, {size}u);")
-    unused = "(void)ctx; (void)inputs; (void)outputs;"
+        size = f"(size_t)({c_size(ref.type.size * np.dtype(ref.type.dtype).itemsize)})"
+        lines.append(f"  memcpy(outputs[{output}], {_argument(ref)}, {size});")
+    unused = " ".join(
+        f"(void){name};" for name in ("ctx", "inputs", "outputs", *map(c_dim, signature.dims))
+    )
     lines += [f"  {unused}", "  return MJ_OK;", "}", ""]
-    lines += descriptor(name, plan, signature, memory, delay, {"entry": "entry"})
+    lines += [
+        *_dim_table(signature),
+        *descriptor(name, plan, signature, memory, delay, {"entry": "entry"}),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -110,11 +124,18 @@ def file_head(memory: Memory, headers: Sequence[str]) -> list[str]:
 
 def _prototypes(plan: Plan) -> list[str]:
     """Kernels as machine code has them: pointers are pointers."""
-    arity = {call.symbol: len(call.args) for call in plan.calls}
-    return [f"int32_t {s}({', '.join(['void *'] * arity[s])});" for s in plan.kernels]
+    types = {
+        call.symbol: ", ".join(
+            "void *" if isinstance(a, Ref) else "int64_t" for a in (*call.args, *call.sizes)
+        )
+        for call in plan.calls
+    }
+    return [f"int32_t {s}({types[s]});" for s in plan.kernels]
 
 
-def _pointer(ref: Ref) -> str:
+def _argument(ref: Ref | Extent) -> str:
+    if not isinstance(ref, Ref):
+        return c_size(ref)
     if ref.space == "arena":
         return f"MJ_ARENA(ctx, {ref.offset}u)"
     if ref.space == "weights":
@@ -135,13 +156,50 @@ def _tensor_table(kind: str, tensors: Sequence[tuple[str, TensorType]]) -> list[
         return [f"#define mj_{kind} NULL"]
     lines, rows = [], []
     for i, (name, t) in enumerate(tensors):
-        dims = ", ".join(str(d) for d in t.shape) or "1"
+        dims = ", ".join(str(most(d)) for d in t.shape) or "1"
         lines.append(f"static const int32_t {kind}_shape_{i}[] = {{{dims}}};")
         rows.append(
             f"  {{{quoted(name)}, {_DTYPES[t.dtype]}, {len(t.shape)}u, {kind}_shape_{i}, "
             f"{t.nbytes}u, -1}},"
         )
     return [*lines, f"static const mj_tensor mj_{kind}[] = {{", *rows, "};"]
+
+
+def _dim_table(signature: Signature) -> list[str]:
+    """Names and bounds of dimensions, and the function that computes sizes of tensors from them."""
+    if not signature.dims:
+        return []
+    rows = [f"  {{{quoted(d.name)}, {d.min}, {d.max}}}," for d in signature.dims]
+    cases = [
+        f"  if (tensor == {number}u && axis == {axis}u) return {c_size(size)};"
+        for number, (_, t) in enumerate((*signature.inputs, *signature.outputs))
+        for axis, size in enumerate(t.shape)
+        if isinstance(size, Size)
+    ]
+    return [
+        "static const mj_dim dims[] = {",
+        *rows,
+        "};",
+        "static int64_t extent(const int32_t *sizes, uint32_t tensor, uint32_t axis) {",
+        *[f"  const int64_t {c_dim(d)} = sizes[{i}];" for i, d in enumerate(signature.dims)],
+        *cases,
+        f"  {' '.join(f'(void){c_dim(d)};' for d in signature.dims)}",
+        "  return -1;",
+        "}",
+    ]
+
+
+def c_dim(dim: Dim) -> str:
+    """The C variable that holds the size of ``dim``; a prefix keeps it apart from C's own names."""
+    return f"n_{dim.name}"
+
+
+def c_size(size: Extent) -> str:
+    """``size`` as a C expression of type int64_t over the variables of its dimensions."""
+    if not isinstance(size, Size):
+        return f"INT64_C({size})"
+    products = ["*".join([f"INT64_C({c})", *map(c_dim, product)]) for product, c in size.terms]
+    return " + ".join(products)
 
 
 def descriptor(
@@ -185,5 +243,7 @@ def descriptor(
         "delay": str(delay),
         **more,
     }
+    if signature.dims:
+        fields |= {"n_dims": f"{len(signature.dims)}u", "dims": "dims", "extent": "extent"}
     body = [f"  .{field} = {value}," for field, value in fields.items()]
     return [*lines, "const mj_model_desc mj_model = {", *body, "};"]

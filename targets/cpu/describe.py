@@ -62,4 +62,5 @@ def describe(
         quantization=dict(model.quantization) if model.quantization else None,
         toolchain=versions.toolchain(cc),
         tolerance=tolerance_of(model, "float16" if half else "float32"),
+        dims=model.dims,
     )

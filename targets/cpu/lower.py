@@ -16,10 +16,13 @@ from tvm import s_tir, tirx
 from tvm.tirx.buffer import BufferType
 from tvm_ffi import structural_map, structural_walk
 
+from millijoule.errors import UnsupportedError
+from millijoule.sizes import MAX_SIZE
 from millijoule.targets.cpu.plan import align
 from millijoule.targets.target import Target
 
 PIPELINE_NAME = "millijoule_plain_c"
+_UNBOUNDED = 1 << 40  # bytes
 C_ABI = 1  # any calling_conv other than 0 makes MakePackedAPI leave a function alone
 
 
@@ -56,14 +59,14 @@ def plain_c_abi(mod: tvm.IRModule, _: Any) -> tvm.IRModule:
 class _WorkspaceRecorder:
     """Adds up, per function, the workspace that lowered code asks for; keeps the largest sum.
 
-    Workspace is asked for by constant sizes only, one after another, so the sum is an upper bound
-    of what is held at once.
+    Workspace is asked for one after another, by constant sizes or by sizes with a constant bound,
+    so the sum of these is an upper bound of what is held at once.
     """
 
     active: _WorkspaceRecorder | None = None
 
     def __init__(self, alignment: int) -> None:
-        self.bytes = 0
+        self.bytes, self.hungriest = 0, ""
         self._alignment = alignment
 
     def __enter__(self) -> None:
@@ -75,13 +78,24 @@ class _WorkspaceRecorder:
     def record(self, func: tirx.PrimFunc) -> None:
         """Note the requests of one function."""
         sizes: list[int] = []
+        analyzer = tvm.sym.Analyzer()
+        for param in func.params:
+            if isinstance(param.ty, tvm.ir.PrimType):  # a size
+                analyzer.bind(param, tvm.ir.Range(0, MAX_SIZE))
+
+        def bind(node: tirx.Bind) -> None:
+            if str(node.var.ty.dtype).startswith("int"):
+                analyzer.bind(node.var, node.value)
 
         def visit(call: tvm.ir.Call) -> None:
             if getattr(call.op, "name", "").endswith("TVMBackendAllocWorkspace"):
-                sizes.append(align(int(call.args[2]), self._alignment))
+                largest = analyzer.const_int_bound(call.args[2]).max_value
+                sizes.append(align(int(largest), self._alignment))
 
+        structural_walk(func.body, (tirx.Bind, bind))
         structural_walk(func.body, (tvm.ir.Call, visit))
-        self.bytes = max(self.bytes, sum(sizes))
+        if sum(sizes) > self.bytes:
+            self.bytes, self.hungriest = sum(sizes), str(func.attrs["global_symbol"])
 
 
 @tvm.transform.module_pass(opt_level=0)
@@ -151,7 +165,8 @@ def compile_kernels(
 ) -> tuple[Any, int]:
     """``kernels`` (C symbol → function) compiled by the TVM target ``backend``.
 
-    Returns TVM's module, and how many bytes of workspace the hungriest kernel asks for.
+    Returns TVM's module, and how many bytes of workspace the hungriest kernel asks for;
+    UnsupportedError if that has no bound.
     """
     functions = {name: f.with_attr("global_symbol", name) for name, f in kernels.items()}
     if target.bare_metal:
@@ -159,6 +174,11 @@ def compile_kernels(
     recorder = _WorkspaceRecorder(target.alignment)
     with recorder:
         library = tirx.build(tvm.IRModule(functions), target=backend, pipeline=PIPELINE_NAME)
+    if recorder.bytes >= _UNBOUNDED:
+        raise UnsupportedError(
+            f"[dynamic] kernel {recorder.hungriest} needs scratch memory for which there is no "
+            "bound; build for fixed sizes"
+        )
     return library, recorder.bytes
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from millijoule.bundle import Kernel, KernelOutput, SpikeInput
 from millijoule.targets.cpu.plan import KernelCall, Plan, Ref
+from millijoule.targets.describe import size_texts
 
 
 def describe_kernels(
@@ -77,7 +78,8 @@ def _describe(
             KernelOutput(
                 name=names.get((index, i)),
                 offset=ref.offset if ref.space == "arena" else None,
-                shape=ref.type.shape,
+                shape=ref.type.largest.shape,
+                sizes=size_texts(ref.type),
                 dtype=ref.type.dtype,
                 batch_axis=0 if ref.type.shape and ref.type.shape[0] == batch else None,
             )

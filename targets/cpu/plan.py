@@ -1,7 +1,8 @@
 """Relax after memory planning → a `Plan`: which kernel is called when, on which bytes.
 
-Everything is static. Storage that Relax plans (tensors, scratch) gets an offset in the arena,
-constants an offset in the weights blob; inputs and outputs are the caller's.
+Everything is static but sizes within bounds, for which there is room at their most. Storage that
+Relax plans (tensors, scratch) gets an offset in the arena, constants an offset in the weights blob;
+inputs and outputs are the caller's.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from tvm_ffi import structural_equal, structural_hash, structural_walk
 
 from millijoule.converters.importer import tensor_type
 from millijoule.converters.ops import TensorType
+from millijoule.converters.ops.symbols import size_of
 from millijoule.errors import UnsupportedError
+from millijoule.sizes import Extent
 from millijoule.targets.passes.count import count_arithmetic
 from millijoule.targets.passes.meta import META_KEY, KernelMeta
+from millijoule.targets.passes.sizes import size_variables, sizes_of, with_sizes
 
 ALIGNMENT = 64  # MJ_ALIGNMENT of the C runtime unless a target says otherwise
 
@@ -44,17 +48,23 @@ class Ref:
 
 @dataclass(frozen=True)
 class KernelCall:
-    """One call. ``args``: operands, then results (the first ``meta.results`` of ``outputs``)."""
+    """One call: pointers and numbers in the order of the kernel's parameters.
+
+    ``args``: operands, then results (the first ``meta.results`` of ``outputs``), among them
+    numbers; last come the ``sizes`` that the kernel's shapes need.
+    """
 
     symbol: str
-    args: tuple[Ref, ...]
+    args: tuple[Ref | Extent, ...]
     outputs: tuple[Ref, ...]
     meta: KernelMeta
+    sizes: tuple[Extent, ...] = ()
 
     @property
     def operands(self) -> tuple[Ref, ...]:
-        """What the kernel reads."""
-        return self.args[: len(self.args) - len(self.outputs)]
+        """Tensors that the kernel reads."""
+        tensors = tuple(a for a in self.args if isinstance(a, Ref))
+        return tensors[: len(tensors) - len(self.outputs)]
 
 
 @dataclass
@@ -144,15 +154,25 @@ class _Planner:
 
     def _call(self, call: relax.Call) -> None:
         func = self._module[call.op]
-        args = tuple(self._tensor(a) for a in call.args)
+        args = tuple(self._argument(a) for a in call.args)
         meta = KernelMeta.of_function(func)
         written = _written(func)
-        outputs = tuple(a for a, w in zip(args, written, strict=True) if w)
+        outputs = tuple(a for a, w in zip(args, written, strict=True) if w and isinstance(a, Ref))
+        sizes = sizes_of(func, call.args)
         if meta is None:
-            multiplies, adds = count_arithmetic(func)
+            multiplies, adds = count_arithmetic(func, sizes)
             name = call.op.name_hint
             meta = KernelMeta(name, "", len(outputs), multiplies, adds, scheduled=False)
-        self._plan.calls.append(KernelCall(self._symbol(func, meta), args, outputs, meta))
+        variables = size_variables(func)
+        symbol = self._symbol(with_sizes(func, variables, call.op.name_hint), meta)
+        given = tuple(sizes[v] for v in variables)
+        self._plan.calls.append(KernelCall(symbol, args, outputs, meta, given))
+
+    def _argument(self, expr: relax.Expr) -> Ref | Extent:
+        """A tensor's bytes, or a number."""
+        if isinstance(getattr(expr, "ty", None), tvm.ir.PrimType):
+            return size_of(expr)
+        return self._tensor(expr)
 
     def _symbol(self, func: tirx.PrimFunc, meta: KernelMeta) -> str:
         """C symbol of ``func``; functions that compute the same share one."""

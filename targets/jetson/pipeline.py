@@ -51,7 +51,7 @@ def lower_for_cuda(module: tvm.IRModule, target: Target, layers: Mapping[str, st
         lower_dense(target.isa, layers),
         lower_vocabulary(GPU_KERNELS, target.isa),
         *fuse(target.isa),
-        name_rest(layers, lambda func: (func, True)),
+        name_rest(layers, lambda func, _: (func, True)),
         transform.DeadCodeElimination(),
         _bind(cuda_target(target.sm)),
         *plan_memory(),

@@ -53,7 +53,8 @@ def generate_table(
             f"  {{{len(launches)}u, {len(made.calls)}u, {len(writes)}u, {len(written)}u}},"
         )
         writes += [f"  {{{ref.offset}u, {ref.type.nbytes}u}}," for ref in written]
-        every = [*map(_place, call.args), *_scratch(call, made, memory)]
+        tensors = [_place(ref) for ref in call.args if isinstance(ref, Ref)]
+        every = [*tensors, *_scratch(call, made, memory)]
         for launch in made.calls:
             sizes = f"{{{_listed(launch.grid)}}}, {{{_listed(launch.block)}}}, {launch.shared}u"
             span = f"{len(places)}u, {len(launch.arguments)}u"

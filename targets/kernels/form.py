@@ -10,6 +10,7 @@ import numpy as np
 
 from millijoule.converters.ops import TensorType
 from millijoule.converters.ops.vocabulary import Attrs
+from millijoule.sizes import most
 from millijoule.targets.target import Isa
 
 
@@ -35,8 +36,11 @@ MAX_CHUNKS = 16
 
 
 def parallel_chunks(rows: int, operations: int) -> int:
-    """Into how many chunks to split ``rows`` of work for the thread pool; 1 for little work."""
-    return min(rows, MAX_CHUNKS) if operations >= PARALLEL_OPERATIONS else 1
+    """Into how many chunks to split ``rows`` of work for the thread pool; 1 for little work.
+
+    Sizes that vary count as their largest.
+    """
+    return min(most(rows), MAX_CHUNKS) if most(operations) >= PARALLEL_OPERATIONS else 1
 
 
 def rows_of_chunk(rows: int, least: int) -> int:

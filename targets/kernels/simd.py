@@ -55,8 +55,13 @@ def vectors(width: int, lanes: int) -> list[tuple[int, int]]:
     return [(v, min(lanes, width - v)) for v in range(0, width, lanes)]
 
 
+def ceil_div(total: Any, by: int) -> Any:
+    """``⌈total / by⌉`` of a number, or of one that varies as an expression."""
+    return -(-total // by) if isinstance(total, int) else (T.int64(0) + total + (by - 1)) // by
+
+
 def for_blocks(
-    total: int,
+    total: Any,
     width: int,
     body: Callable[[Any, int], None],
     loop: Callable[[int, int], AbstractContextManager[Any]] = T.serial,
@@ -64,8 +69,12 @@ def for_blocks(
     """``body(start, size)`` for every block of ``width`` columns, then once for the tail.
 
     Full blocks share one piece of code in a loop; ``size`` is a Python int, so that ``body`` may
-    unroll over it.
+    unroll over it. A ``total`` that varies has its tail in blocks of halves of the width, or one by
+    one.
     """
+    if not isinstance(total, int):
+        _for_varying_blocks(total, width, body, loop)
+        return
     full, tail = divmod(total, width)
     if full == 1:
         body(0, width)
@@ -74,6 +83,26 @@ def for_blocks(
             body(i * width, width)
     if tail:
         body(full * width, tail)
+
+
+def _for_varying_blocks(
+    total: Any,
+    width: int,
+    body: Callable[[Any, int], None],
+    loop: Callable[[Any, Any], AbstractContextManager[Any]],
+) -> None:
+    total = T.int64(0) + total
+    with loop(0, total // width) as i:
+        body(i * width, width)
+    start = total // width * width
+    if width & (width - 1):
+        with T.serial(start, total) as i:
+            body(i, 1)
+        return
+    while width > 1:
+        width //= 2
+        with T.If(total % (2 * width) >= width), T.Then():
+            body(total // (2 * width) * (2 * width), width)
 
 
 class Accumulators:

@@ -11,6 +11,7 @@ A chain whose scores or probabilities have another use stays as it is.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -100,7 +101,7 @@ class _Matcher:
         # a product of fewer dimensions stands between reshapes: its batch is that of the softmax
         views = [with_batch(view, batch) for view in (found.q, found.k, v)]
         if any(view is None for view in views) or tensor_type(call).size != (
-            int(np.prod(batch)) * shape[-2] * v.shape[-1]
+            math.prod(batch) * shape[-2] * v.shape[-1]
         ):
             return None
         q, k, v = (view for view in views if view is not None)
@@ -250,7 +251,7 @@ class _Lowering(PyExprMutator):
         strided, operands = flat_operands(self, views)
         order = order_of(var, self._matcher.bound, self._matcher.uses)
         written, y_view = result_view((*batch, queries, value_width), order)
-        result = TensorType((int(np.prod(written)),), "float32")
+        result = TensorType((math.prod(written),), "float32")
         types = [tensor_type(o) for o in operands]
         form = attention_f32(shape, strided, y_view, types, result, self._isa)
         layer, products = self._layers.get(var.name, ""), shape.multiply_adds

@@ -8,18 +8,19 @@ becomes one kernel, called where it ends.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-import numpy as np
 import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from millijoule.converters.importer import tensor_type
 from millijoule.converters.ops import TensorType
+from millijoule.sizes import most
 from millijoule.targets.kernels.epilogue import ASTYPE, BINARY, CLIP, OWN, UNARY, Step
 from millijoule.targets.passes.match import op_name
 
@@ -68,7 +69,7 @@ class Chain(Generic[Root]):
         """(multiplies, adds) of the steps: one operation per binary step and element."""
         multiplies = sum(s.op in ("relax.multiply", "relax.divide") for s in self.steps)
         adds = sum(s.op in ("relax.add", "relax.subtract") for s in self.steps)
-        return multiplies * result.size, adds * result.size
+        return multiplies * most(result.size), adds * most(result.size)
 
 
 # The root that a variable's value is, or None; gets what variables are bound to
@@ -82,9 +83,9 @@ def spread(operand: relax.Expr, result: TensorType) -> str | None:
         return None
     if shape == result.shape:
         return "full"
-    if int(np.prod(shape)) == 1:
+    if math.prod(shape) == 1:
         return "scalar"
-    if shape[-1] == result.shape[-1] == int(np.prod(shape)):
+    if shape[-1] == result.shape[-1] == math.prod(shape):
         return "column"
     return None
 

@@ -17,6 +17,7 @@ from tvm.relax.expr_functor import PyExprMutator
 
 from millijoule.converters.importer import tensor_type
 from millijoule.converters.ops import TensorType
+from millijoule.sizes import Size
 from millijoule.targets.kernels.conv.depthwise import depthwise_f32, pack_depthwise, takes
 from millijoule.targets.kernels.conv.direct import choose_tile, conv2d_f32, pack_filters
 from millijoule.targets.kernels.conv.shape import ConvShape, conv_shape
@@ -70,6 +71,8 @@ def _match(var: relax.Var, call: relax.Expr, bound: Bound) -> _Convolution | Non
     strides, padding, dilation = (
         [int(v) for v in values] for values in (attrs.strides, attrs.padding, attrs.dilation)
     )
+    if any(isinstance(d, Size) for d in tensor_type(x).shape[1:]):
+        return None  # tiles of pixels are unrolled
     shape = conv_shape(tensor_type(x).shape, w.shape, strides, padding, dilation, int(attrs.groups))
     small = shape.groups == 1 and shape.channels <= MOST_PLANES and not shape.pointwise
     planes = _planes(x, bound) if small else None

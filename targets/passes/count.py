@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import tvm
 from tvm import s_tir, tirx
 
+from millijoule.converters.ops.symbols import size_of
+from millijoule.errors import UnsupportedError
+from millijoule.sizes import Extent, most
+
 _ADDS = (tirx.Add, tirx.Sub)
 _MULTIPLIES = (tirx.Mul, tirx.Div)
 
 
-def count_arithmetic(func: tirx.PrimFunc) -> tuple[int, int]:
-    """(multiplies, adds) on elements of tensors; index arithmetic does not count."""
-    return _count(func.body, 1)
+Sizes = Mapping[Any, Extent]
 
 
-def _count(node: Any, times: int) -> tuple[int, int]:
+def count_arithmetic(func: tirx.PrimFunc, sizes: Sizes = MappingProxyType({})) -> tuple[int, int]:
+    """(multiplies, adds) on elements of tensors; index arithmetic does not count.
+
+    ``sizes``: what size variables stand for; their largest values count.
+    """
+    return _count(func.body, 1, sizes)
+
+
+def _count(node: Any, times: int, sizes: Sizes) -> tuple[int, int]:
     if isinstance(node, tirx.For):
-        return _count(node.body, times * _extent(node.extent))
+        return _count(node.body, times * _extent(node.extent, sizes), sizes)
     multiplies = adds = 0
     if isinstance(node, tirx.BufferStore):
-        return _count(node.value, times)
+        return _count(node.value, times, sizes)
     if isinstance(node, (*_ADDS, *_MULTIPLIES)) and _reads(node):
         multiplies += times * isinstance(node, _MULTIPLIES)
         adds += times * isinstance(node, _ADDS)
     for child in _children(node):
-        m, a = _count(child, times)
+        m, a = _count(child, times, sizes)
         multiplies, adds = multiplies + m, adds + a
     return multiplies, adds
 
@@ -38,8 +50,11 @@ def _reads(node: Any) -> bool:
     return any(_reads(child) for child in _children(node))
 
 
-def _extent(extent: Any) -> int:
-    return int(extent) if isinstance(extent, tirx.IntImm) else 1
+def _extent(extent: Any, sizes: Sizes) -> int:
+    try:
+        return most(size_of(extent, sizes))
+    except UnsupportedError:  # bounds that depend on other loops
+        return 1
 
 
 def _children(node: Any) -> list[Any]:

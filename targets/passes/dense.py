@@ -5,6 +5,7 @@ A chain starts at a ``matmul`` or channels-last ``conv1d`` with constant weights
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,8 +14,9 @@ import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator
 
-from millijoule.converters.importer import tensor_type
+from millijoule.converters.importer import relax_type, tensor_type
 from millijoule.converters.ops import TensorType
+from millijoule.sizes import Size, divided
 from millijoule.targets.kernels.gemm import GemmShape, choose_tile, gemm_f32, pack_weights
 from millijoule.targets.kernels.gemm_s8 import gemm_s8, unit_of
 from millijoule.targets.passes.chain import Bound, Chain, ChainLowering, find_chains
@@ -61,11 +63,11 @@ def _match(var: relax.Var, call: relax.Expr, bound: Bound) -> _Product | None:
     x = call.args[0]
     if w is None or (str(w.dtype), str(x.ty.dtype), str(var.ty.dtype)) not in _PRODUCTS:
         return None
-    dims = [int(d) for d in x.ty.shape]
+    dims = tensor_type(x).shape
     if name == "relax.matmul":
         if w.ndim != 2 or len(dims) < 2:
             return None
-        rows = int(np.prod(dims[:-1]))
+        rows = math.prod(dims[:-1])
         return _Product(x, w, GemmShape(1, rows, dims[-1], w.shape[1]))
     attrs = call.attrs
     plain = all(int(v) == 1 for v in [*attrs.strides, *attrs.dilation, attrs.groups])
@@ -74,6 +76,8 @@ def _match(var: relax.Var, call: relax.Expr, bound: Bound) -> _Product | None:
         return None
     outputs, channels, taps = w.shape  # OIW
     batch, steps, _ = dims
+    if isinstance(steps, Size):
+        return None
     shape = GemmShape(batch, steps, channels, outputs, taps, padding[0])
     flat = np.ascontiguousarray(w.transpose(2, 1, 0)).reshape(taps * channels, outputs)
     return _Product(x, flat, shape)
@@ -93,6 +97,9 @@ def _emit(
     x = mutator.visit_expr(chain.root.x)
     operands = [mutator.visit_expr(o) for o in chain.operands]
     result = tensor_type(chain.last)
+    if isinstance(shape.steps, Size) and result.shape not in _plain_shapes(shape):
+        x, *operands = (_as_rows(mutator, e, shape) for e in (x, *operands))
+        result = TensorType((shape.steps, shape.outputs), result.dtype)
     form = (gemm_s8 if integer else gemm_f32)(
         shape,
         tensor_type(x),
@@ -107,4 +114,21 @@ def _emit(
     op = "conv1d" if shape.taps > 1 else "linear"
     half = isa.product == "float16" and not integer
     meta = KernelMeta(op, chain.layer, 1, multiplies=multiplies, adds=adds, half=half)
-    return call_kernel(mutator.builder_, form, args, [ty], meta)
+    made = call_kernel(mutator.builder_, form, args, [relax_type(result)], meta)
+    if result == tensor_type(chain.last):
+        return made
+    return relax.op.reshape(mutator.builder_.emit(made), ty.shape)
+
+
+def _plain_shapes(shape: GemmShape) -> tuple[tuple[int, ...], ...]:
+    """Shapes of a result whose rows are one axis."""
+    return (shape.steps, shape.outputs), (1, shape.steps, shape.outputs)
+
+
+def _as_rows(mutator: PyExprMutator, expr: relax.Expr, shape: GemmShape) -> relax.Expr:
+    """``expr`` as a matrix if it has all rows, so that kernels need not find their axes."""
+    t = tensor_type(expr)
+    rows = divided(t.size, t.shape[-1]) if t.shape else None
+    if rows != shape.steps or len(t.shape) == 2:
+        return expr
+    return mutator.builder_.emit(relax.op.reshape(expr, (shape.steps, t.shape[-1])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator
 
 from millijoule.converters.importer import tensor_type
+from millijoule.sizes import Size, most
 from millijoule.targets.kernels.norm.group import GroupNorm, group_norm_f32
 from millijoule.targets.passes.chain import Bound, Chain, ChainLowering, find_chains
 from millijoule.targets.passes.match import op_name
@@ -48,9 +50,10 @@ def _match(call: relax.Expr, isa: Isa) -> _Norm | None:
     if op_name(call) != "relax.nn.group_norm" or isa.lanes == 1:
         return None
     attrs, types = call.attrs, [tensor_type(v) for v in call.args]
-    batch, channels = types[0].shape[:2]
-    rank = len(types[0].shape)
-    inside = types[0].size // max(1, batch * channels)
+    batch, channels, *within_channel = types[0].shape
+    if any(isinstance(d, Size) for d in (channels, *within_channel)):
+        return None  # blocks of a channel are unrolled
+    rank, inside = len(types[0].shape), math.prod(within_channel)
     within = {int(a) % rank for a in attrs.axes} - {1}
     if int(attrs.channel_axis) % rank != 1 or within != set(range(2, rank)):
         return None
@@ -69,13 +72,14 @@ def _emit(
         [mutator.visit_expr(v) for v in values] for values in (chain.root.operands, chain.operands)
     )
     types, more = ([tensor_type(v) for v in values] for values in (operands, extra))
+    size = most(result.size)
     form = group_norm_f32(chain.root.norm, types, more, result, chain.steps, isa)
     multiplies, adds = chain.arithmetic(result)
     meta = KernelMeta(
         op="group_norm",
         layer=chain.layer,
         results=1,
-        multiplies=multiplies + 3 * result.size,
-        adds=adds + 5 * result.size,
+        multiplies=multiplies + 3 * size,
+        adds=adds + 5 * size,
     )
     return call_kernel(mutator.builder_, form, [*operands, *extra], [ty], meta)

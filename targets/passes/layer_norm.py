@@ -14,6 +14,7 @@ from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator
 
 from millijoule.converters.importer import tensor_type
+from millijoule.sizes import Size, most
 from millijoule.targets.kernels.norm.layer import LayerNorm, layer_norm_f32
 from millijoule.targets.passes.chain import Bound, Chain, ChainLowering, count_uses, find_chains
 from millijoule.targets.passes.match import op_name
@@ -56,6 +57,8 @@ def _match(call: relax.Expr, bound: Bound, uses: Mapping[relax.Var, int]) -> _No
     rank = len(of_x.shape)
     if [int(a) % rank for a in attrs.axes] != [rank - 1] or of_x.dtype != "float32":
         return None
+    if isinstance(of_x.shape[-1], Size):
+        return None  # blocks of a row are unrolled
     scale, center = bool(attrs.scale), bool(attrs.center)
     affine = [v for v, used in ((gamma, scale), (beta, center)) if used]
     if any(tensor_type(v).dtype != "float32" for v in affine):
@@ -89,13 +92,14 @@ def _emit(
         [mutator.visit_expr(v) for v in values] for values in (chain.root.operands, chain.operands)
     )
     types, more = ([tensor_type(v) for v in values] for values in (operands, extra))
+    size = most(result.size)
     form = layer_norm_f32(norm, types, more, result, chain.steps, isa)
     multiplies, adds = chain.arithmetic(result)
     meta = KernelMeta(
         op="layer_norm",
         layer=chain.layer,
         results=1,
-        multiplies=multiplies + result.size * (2 + norm.scale),
-        adds=adds + result.size * (4 + norm.summed + norm.center),
+        multiplies=multiplies + size * (2 + norm.scale),
+        adds=adds + size * (4 + norm.summed + norm.center),
     )
     return call_kernel(mutator.builder_, form, [*operands, *extra], [ty], meta)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
@@ -155,7 +156,7 @@ def _operand(sink: SinkTransposes, x: relax.Expr, order: Order) -> relax.Expr:
     shape = shape_of(x)
     if len(shape) == len(order):
         return sink.in_order(x, order)
-    if int(np.prod(shape)) == 1:
+    if math.prod(shape) == 1:
         return sink.visit_expr(x)
     full = (*[1] * (len(order) - len(shape)), *shape)
     value = sink.constant(x)
@@ -295,12 +296,16 @@ def _groups(
     """The finest cut of both shapes into groups of equal products; None for empty tensors."""
     if 0 in before or 0 in after:
         return None
-    ends = [list(accumulate(shape, lambda a, b: a * b)) for shape in (before, after)]
-    cuts = sorted({1, *ends[0]} & {1, *ends[1]})
+    ends = [[1, *accumulate(shape, lambda a, b: a * b)] for shape in (before, after)]
+    common = set(ends[0]) & set(ends[1])  # in both lists in the same order: each divides the next
+    cuts = [p for i, p in enumerate(ends[0]) if p in common and p not in ends[0][:i]]
     groups: list[tuple[list[int], list[int]]] = [([], []) for _ in cuts]
     for side, products in enumerate(ends):
-        for d, product in enumerate(products):
-            groups[next(i for i, cut in enumerate(cuts) if product <= cut)][side].append(d)
+        cut = 0
+        for d, product in enumerate(products[1:]):
+            if cut + 1 < len(cuts) and products[d] == cuts[cut] != product:
+                cut += 1
+            groups[cut][side].append(d)
     return [g for g in groups if g[0] or g[1]]
 
 

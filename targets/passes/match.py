@@ -40,7 +40,9 @@ def constant(
         return bound.value.numpy()
     if op_name(bound) == "relax.reshape":
         value = constant(bound.args[0], lookup)
-        return None if value is None else value.reshape([int(d) for d in bound.ty.shape])
+        if value is None or not all(isinstance(d, tvm.tirx.IntImm) for d in bound.ty.shape):
+            return None
+        return value.reshape([int(d) for d in bound.ty.shape])
     if op_name(bound) == "relax.permute_dims":
         value = constant(bound.args[0], lookup)
         if value is None:

@@ -10,6 +10,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from millijoule.converters.importer import tensor_type
 from millijoule.converters.ops import TensorType
+from millijoule.sizes import Size, most
 from millijoule.targets.kernels.conv.pooling import Pooling, pool_f32
 from millijoule.targets.kernels.conv.shape import Axis, ConvShape
 from millijoule.targets.passes.match import op_name
@@ -46,8 +47,8 @@ class _Pools(PyExprMutator):
             op=f"{pooling.op}_pool2d",
             layer="",
             results=1,
-            multiplies=result.size * (pooling.op == "mean"),
-            adds=result.size * taps * (pooling.op == "mean"),
+            multiplies=most(result.size) * (pooling.op == "mean"),
+            adds=most(result.size) * taps * (pooling.op == "mean"),
         )
         form = pool_f32(pooling, x, result, self._isa)
         return call_kernel(self.builder_, form, [call.args[0]], [call.ty], meta)
@@ -56,7 +57,9 @@ class _Pools(PyExprMutator):
 def _of_image(x: TensorType, attrs: Any) -> Pooling | None:
     """The mean over rows and columns of [B, H, W, C] as one window, if ``attrs`` ask for that."""
     axes = [] if attrs.axis is None else sorted(int(a) % len(x.shape) for a in attrs.axis)
-    if len(x.shape) != 4 or axes != [1, 2] or x.shape[2] > MOST_COLUMNS:
+    if len(x.shape) != 4 or axes != [1, 2] or any(isinstance(d, Size) for d in x.shape[1:3]):
+        return None
+    if x.shape[2] > MOST_COLUMNS:
         return None
     batch, height, width, channels = x.shape
     window = Axis(height, height), Axis(width, width)
@@ -67,6 +70,8 @@ def _windowed(call: relax.Call) -> Pooling | None:
     """The pooling of a call; a window of ceil mode reaches beyond the padding."""
     attrs = call.attrs
     if str(attrs.layout) != "NHWC" or str(attrs.out_layout) != "NHWC":
+        return None
+    if any(isinstance(d, Size) for d in tensor_type(call.args[0]).shape[1:]):
         return None
     op, x, result = _POOLS[op_name(call)], tensor_type(call.args[0]), tensor_type(call)
     strides, padding, dilation, taps = (

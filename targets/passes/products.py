@@ -11,6 +11,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from millijoule.converters.importer import relax_type, tensor_type
 from millijoule.converters.ops import TensorType
+from millijoule.sizes import Size, most
 from millijoule.targets.kernels.gemm.batched import batched_f32
 from millijoule.targets.passes.chain import count_uses
 from millijoule.targets.passes.match import constant, op_name
@@ -61,7 +62,9 @@ class _Lowering(PyExprMutator):
         batch = types[0].shape[:-2]
         views = [with_batch(view_of(a, self._bound), batch) for a in call.args]
         x, w = views
-        return None if x is None or w is None else (x, w)
+        if x is None or w is None or any(isinstance(d, Size) for d in (x.shape[-1], w.shape[-1])):
+            return None  # tiles of columns and chains of products have a fixed length
+        return x, w
 
     def _emit(self, views: tuple[TensorView, TensorView], var: relax.Var) -> relax.Expr:
         (*batch, m, k), n = views[0].shape, views[1].shape[-1]
@@ -71,7 +74,7 @@ class _Lowering(PyExprMutator):
         types = [tensor_type(o) for o in operands]
         form = batched_f32(tuple(batch), (m, n, k), strided, y_view, types, self._isa)
         result = relax_type(TensorType((math.prod(written),), "float32"))
-        layer, products = self._layers.get(var.name, ""), math.prod(batch) * m * n * k
+        layer, products = self._layers.get(var.name, ""), most(math.prod(batch) * m * n * k)
         meta = KernelMeta("matmul", layer, results=1, multiplies=products, adds=products)
         y = self.builder_.emit(call_kernel(self.builder_, form, operands, [result], meta))
         return as_result(self.builder_, y, written, order, tensor_type(var).shape)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import tvm
 from tvm import relax
 
 from millijoule.converters.importer import tensor_type
+from millijoule.converters.ops.symbols import size_of
+from millijoule.sizes import Size, divided, most
 from millijoule.targets.passes.match import constants, op_name
 
 Bound = Mapping[relax.Var, relax.Expr]
@@ -67,7 +70,7 @@ def reshaped(
 
     Strides of axes of extent 1 are 0.
     """
-    runs: list[tuple[int, int]] = []  # axes that are one axis in memory, as (extent, stride)
+    runs: list[tuple[Any, int]] = []  # axes that are one axis in memory, as (extent, stride)
     for extent, stride in zip(shape, strides, strict=True):
         if extent == 1:
             continue
@@ -80,12 +83,13 @@ def reshaped(
         if extent == 1:
             result.insert(0, 0)
             continue
-        if not runs or runs[-1][0] % extent:
+        rest = divided(runs[-1][0], extent) if runs else None
+        if rest is None:
             return None
-        have, stride = runs.pop()
+        _, stride = runs.pop()
         result.insert(0, stride)
-        if have > extent:
-            runs.append((have // extent, stride * extent))
+        if rest != 1:
+            runs.append((rest, stride * extent))
     return None if runs else tuple(result)
 
 
@@ -144,7 +148,7 @@ def _part(item: relax.TupleGetItem, bound: Bound, scaled: bool) -> TensorView | 
         return None
     view = view_of(call.args[0], bound, scaled=scaled)
     axis = int(call.attrs.axis) % len(view.shape)
-    shapes = [int(f.shape[axis]) for f in call.ty.fields]
+    shapes: list[Any] = [size_of(f.shape[axis]) for f in call.ty.fields]
     return _slice(view, axis, sum(shapes[: item.index]), shapes[item.index], 1)
 
 
@@ -180,7 +184,9 @@ def _strided(view: TensorView, call: relax.Call) -> TensorView | None:
         axes, begins, ends, steps[0] if steps else [1] * len(axes), strict=True
     ):
         extent = view.shape[axis]
-        first, last, step = slice(begin, end, step).indices(extent)
+        if isinstance(extent, Size) and (begin < 0 or end < 0 or end > extent.least):
+            return None  # where it ends depends on the size
+        first, last, step = slice(begin, end, step).indices(most(extent))
         if step < 0:
             return None
         view = _slice(view, axis % len(view.shape), first, len(range(first, last, step)), step)
@@ -193,7 +199,10 @@ def _taken(view: TensorView, call: relax.Call) -> TensorView | None:
     if not isinstance(index, tvm.ir.Constant) or len(tensor_type(index).shape):
         return None
     axis = int(call.attrs.axis) % len(view.shape)
-    position = int(index.value.numpy()) % view.shape[axis]
+    position = int(index.value.numpy())
+    if isinstance(view.shape[axis], Size) and position < 0:
+        return None
+    position %= most(view.shape[axis])
     return _slice(view, axis, position, 1, 1).reshape(tensor_type(call).shape)
 
 

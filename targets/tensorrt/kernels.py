@@ -191,7 +191,8 @@ def _launches(entry: _Entry, variant: str, functions: Mapping[str, Any]) -> dict
     most = workspace
     for call in plan.calls:
         made = functions[names[call.symbol]]
-        places, end = [_place(ref, begin) for ref in call.args], workspace
+        places = [_place(ref, begin) for ref in call.args if isinstance(ref, Ref)]
+        end = workspace
         for size in made.scratch:
             places.append(["workspace", end])
             end += align(size, _ALIGNMENT)

@@ -238,5 +238,11 @@ def test_version_is_the_compilers_first_line() -> None:
 
 def test_runtime_sources_are_found() -> None:
     names = {path.name for path in toolchain.runtime_sources()}
-    assert names == {"mj_arm_helpers.c", "mj_runtime.c", "mj_threads.c", "mj_workspace.c"}
+    assert names == {
+        "mj_arm_helpers.c",
+        "mj_runtime.c",
+        "mj_sizes.c",
+        "mj_threads.c",
+        "mj_workspace.c",
+    }
     assert (toolchain.runtime_include() / "millijoule.h").is_file()

@@ -7,6 +7,7 @@ constants since they are static, and an error names its node.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,13 @@ from tvm.relax.frontend.onnx import onnx_frontend
 from millijoule.converters.frontends.onnx.constants import evaluate
 from millijoule.converters.frontends.onnx.load import Loaded
 from millijoule.converters.frontends.onnx.ops import CONVERTERS, LABELLED, REFUSED, known_ops
-from millijoule.converters.importer import relax_type, tensor_type
+from millijoule.converters.frontends.onnx.sizes import (
+    SIZED,
+    evaluate_sizes,
+    is_sizes,
+    size_array,
+)
+from millijoule.converters.importer import relax_type, tensor_type, with_dims
 from millijoule.converters.ops import TensorType
 from millijoule.converters.problems import OperatorsUnsupportedError, Problem
 from millijoule.errors import MjError, UnsupportedError
@@ -61,7 +68,8 @@ class GraphImporter:
                     bytes_[0] if len(bytes_) == 1 else relax.Tuple(bytes_)
                 )
             self.builder.emit_func_output(out)
-        return self.builder.get(), self._layers, types
+        symbols = {d.name: d for d in self._loaded.dims}
+        return with_dims(self.builder.get(), symbols), self._layers, types
 
     def value(self, name: str) -> relax.Expr:
         """The Relax expression of a tensor; constants are made when they are needed."""
@@ -102,14 +110,26 @@ class GraphImporter:
 
     def _results(self, node: Any) -> list[Any]:
         inputs = [name for name in node.input if name]
+        varying = [name for name in inputs if is_sizes(self.known.get(name))]
         if node.op_type in ("Shape", "Size") and inputs[0] not in self.known:
             return [_size_of(node, tensor_type(self.value(inputs[0])).shape)]
-        if all(name in self.known for name in inputs):
+        if varying and node.op_type not in SIZED:
+            if not all(name in self.known for name in inputs):
+                raise UnsupportedError(
+                    f"{node.op_type} of a tensor and a size that varies is not supported; build "
+                    "for fixed sizes"
+                )
+            return [evaluate_sizes(node, self.known)]
+        if not varying and all(name in self.known for name in inputs):
             done = evaluate(node, self._loaded.opset, self.known)
             if done is not None:
                 return list(done)
         attributes = self._parse(node.attribute)
         own = CONVERTERS.get(node.op_type)
+        if varying or (node.op_type == "Reshape" and not tensor_type(self.value(inputs[0])).static):
+            if is_sizes(self.known.get(inputs[0])):
+                return [evaluate_sizes(node, self.known)]
+            own = SIZED[node.op_type]
         made = own(self, node, attributes) if own is not None else self._by_tvm(node, attributes)
         return _fields(self.builder, made, len(node.output))
 
@@ -125,17 +145,15 @@ class GraphImporter:
         return function(self.builder, inputs, attributes, [params, {}])
 
     def _bind(self, node: Any, result: relax.Expr) -> relax.Expr:
-        """``result`` in a variable of its own; UnsupportedError if its shape is not static."""
+        """``result`` in a variable of its own; UnsupportedError if its shape is not known."""
         result = self.builder.normalize(result)
         if isinstance(result, tvm.ir.Constant):
             return result
         var = result if isinstance(result, relax.Var) else self.builder.emit(result)
         ty = var.ty
-        static = isinstance(ty, relax.TensorType) and ty.shape is not None and all(
-            isinstance(d, tvm.tirx.IntImm) for d in ty.shape
-        )  # fmt: skip
-        if not static:
+        if not isinstance(ty, relax.TensorType) or ty.shape is None:
             raise UnsupportedError(f"{node.op_type} gives a shape that depends on values")
+        tensor_type(var)  # sizes that vary are made of dimensions
         if node.op_type in LABELLED:
             self._layers[var.name] = node.name or node.output[0]
         return var
@@ -163,9 +181,9 @@ def where_of(node: Any) -> str:
 def _size_of(node: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Result of Shape (with start and end) or Size."""
     if node.op_type == "Size":
-        return np.array(int(np.prod(shape)), np.int64)
+        return size_array(math.prod(shape))
     ends = {a.name: a.i for a in node.attribute}
-    return np.array(shape[ends.get("start", 0) : ends.get("end", len(shape))], np.int64)
+    return size_array(shape[ends.get("start", 0) : ends.get("end", len(shape))])
 
 
 def _fields(builder: relax.BlockBuilder, made: Any, count: int) -> list[Any]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from millijoule.converters.dynamic import Dynamic
 from millijoule.converters.frontends.userfile import missing_package
 from millijoule.converters.ops import TensorType
 from millijoule.errors import ModelError, UnsupportedError, UsageError
+from millijoule.sizes import Dim, Size, dims_of, least
 
 OPSETS = range(11, 24)
 DTYPES = ("float32", "int32", "int64", "uint8", "int8", "bool")
@@ -19,13 +21,19 @@ DTYPES = ("float32", "int32", "int64", "uint8", "int8", "bool")
 
 @dataclass
 class Loaded:
-    """A checked model: ``proto`` (an onnx.ModelProto), static input types, and its constants."""
+    """A checked model: ``proto`` (an onnx.ModelProto), input types, and its constants."""
 
     path: Path
     proto: Any
     opset: int
     inputs: dict[str, TensorType]
     constants: dict[str, np.ndarray] = field(default_factory=dict)
+    dynamic: Dynamic = field(default_factory=Dynamic)
+
+    @property
+    def dims(self) -> frozenset[Dim]:
+        """Dimensions of the inputs whose size may vary."""
+        return dims_of(d for t in self.inputs.values() for d in t.shape)
 
     @property
     def parameters(self) -> int:
@@ -43,7 +51,12 @@ def import_onnx() -> Any:
     return onnx
 
 
-def load(path: Path, examples: Mapping[str, Any] | None, batch: int) -> Loaded:
+def load(
+    path: Path,
+    examples: Mapping[str, Any] | None,
+    batch: int,
+    dynamic: Dynamic = Dynamic(),  # noqa: B008 (frozen)
+) -> Loaded:
     """Read and check ``path``; see `convert_onnx` for arguments and errors."""
     onnx = import_onnx()
     if not path.is_file():
@@ -56,11 +69,10 @@ def load(path: Path, examples: Mapping[str, Any] | None, batch: int) -> Loaded:
         raise ModelError(f"[{path.name}] is not a valid ONNX model: {_line(error)}") from error
     opset = _opset(proto, path)
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
-    inputs = {
-        value.name: _type_of(onnx, value, path, examples, batch)
-        for value in proto.graph.input
-        if value.name not in constants
-    }
+    values = [v for v in proto.graph.input if v.name not in constants]
+    dynamic = dynamic.placed(_named(values))
+    inputs = {v.name: _type_of(onnx, v, path, examples, batch, dynamic) for v in values}
+    dynamic.check({n: [least(d) for d in t.shape] for n, t in inputs.items()})
     unknown = sorted(set(examples or ()) - set(inputs))
     if unknown:
         raise UsageError(
@@ -69,7 +81,17 @@ def load(path: Path, examples: Mapping[str, Any] | None, batch: int) -> Loaded:
         )
     if not inputs:
         raise ModelError(f"[{path.name}] has no input; a model needs at least one")
-    return Loaded(path, proto, opset, inputs, constants)
+    return Loaded(path, proto, opset, inputs, constants, dynamic)
+
+
+def _named(values: Sequence[Any]) -> dict[str, list[tuple[str, int]]]:
+    """Where each symbolic dimension (``dim_param``) of the inputs is."""
+    places: dict[str, list[tuple[str, int]]] = {}
+    for value in values:
+        for axis, d in enumerate(value.type.tensor_type.shape.dim):
+            if d.dim_param:
+                places.setdefault(d.dim_param, []).append((value.name, axis))
+    return places
 
 
 def _opset(proto: Any, path: Path) -> int:
@@ -84,9 +106,14 @@ def _opset(proto: Any, path: Path) -> int:
 
 
 def _type_of(
-    onnx: Any, value: Any, path: Path, examples: Mapping[str, Any] | None, batch: int
+    onnx: Any,
+    value: Any,
+    path: Path,
+    examples: Mapping[str, Any] | None,
+    batch: int,
+    dynamic: Dynamic,
 ) -> TensorType:
-    """Static type of a graph input."""
+    """Type of a graph input."""
     where = f"[{path.name}] input {value.name!r}"
     tensor = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
@@ -102,18 +129,19 @@ def _type_of(
         )
         if not fits:
             raise UsageError(f"{where} has shape {declared}, but its example {list(shape)}")
-        return TensorType(tuple(shape), dtype)
-    first = next((i for i, d in enumerate(declared) if isinstance(d, str)), None)
+        return TensorType(dynamic.shape(value.name, shape), dtype)
+    sizes: list[Any] = list(dynamic.shape(value.name, declared))
+    first = next((i for i, d in enumerate(sizes) if isinstance(d, str)), None)
     if first is not None and first == 0:
-        declared[0] = batch
-    if any(isinstance(d, str) for d in declared):
+        sizes[0] = batch
+    if any(isinstance(d, str) for d in sizes):
         raise UsageError(
-            f"{where} has shape {declared}, of which only the first dimension can be --batch; "
-            "give examples of the sizes to build for (--examples FILE.npz)"
+            f"{where} has shape {sizes}, of which only the first dimension can be --batch; "
+            "give bounds (--dim NAME=MIN..MAX), or examples of the sizes to build for (--examples)"
         )
-    if batch != 1 and declared and declared[0] != batch:
-        raise UsageError(f"{where} has the fixed batch {declared[0]}, but --batch is {batch}")
-    return TensorType(tuple(int(d) for d in declared), dtype)
+    if batch != 1 and sizes and sizes[0] != batch and not isinstance(sizes[0], Size):
+        raise UsageError(f"{where} has the fixed batch {sizes[0]}, but --batch is {batch}")
+    return TensorType(tuple(sizes), dtype)
 
 
 def _line(error: Exception) -> str:

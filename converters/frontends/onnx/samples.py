@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from millijoule.converters.frontends.onnx.load import Loaded
 from millijoule.converters.frontends.userfile import missing_package
 from millijoule.converters.ops import TensorType
 from millijoule.errors import ModelError
+from millijoule.sizes import Dim, Size, dims_of
 
 
 def sample_inputs(loaded: Loaded, examples: Mapping[str, Any] | None) -> dict[str, np.ndarray]:
@@ -19,9 +20,30 @@ def sample_inputs(loaded: Loaded, examples: Mapping[str, Any] | None) -> dict[st
     return {
         name: np.ascontiguousarray(examples[name], _plain(t.dtype))
         if examples and name in examples
-        else draw(rng, t)
+        else draw(rng, TensorType(_middle(t), t.dtype))
         for name, t in loaded.inputs.items()
     }
+
+
+# Sizes of further samples of a model whose sizes vary
+SIZES: tuple[Callable[[Dim], int], ...] = (lambda dim: dim.min, lambda dim: dim.max)
+
+
+def _middle(t: TensorType) -> tuple[int, ...]:
+    """The shape with every dimension in the middle of its bounds."""
+    middle = {d.name: (d.min + d.max) // 2 for d in dims_of(t.shape)}
+    return tuple(d.at(middle) if isinstance(d, Size) else d for d in t.shape)
+
+
+def at_size(
+    loaded: Loaded, sample: Mapping[str, np.ndarray], pick: Callable[[Dim], int]
+) -> dict[str, np.ndarray]:
+    """``sample`` with every dimension at the size that ``pick`` chooses, going round."""
+    resized = dict(sample)
+    for (name, axis), dim in loaded.dynamic.places.items():
+        x = resized[name]
+        resized[name] = x.take(np.arange(pick(dim)) % x.shape[axis], axis)
+    return resized
 
 
 def draw(rng: np.random.Generator, t: TensorType) -> np.ndarray:

@@ -12,6 +12,7 @@ from .cuda import (
 from .firmware import EMIT, STATIC_LIBRARY, Firmware, FlashUse, Limits, RamUse
 from .graph import GRAPH_KINDS, GraphLayer, GraphProgram, GraphState
 from .manifest import (
+    MAX_DIMS,
     Arena,
     FileEntry,
     Manifest,
@@ -30,7 +31,7 @@ from .plugins import (
     PluginOutput,
     PluginTable,
 )
-from .reader import MANIFEST, SAMPLE_INPUTS, SAMPLE_OUTPUTS, Bundle
+from .reader import MANIFEST, SAMPLE_INPUTS, SAMPLE_OUTPUTS, Bundle, sample_member
 from .specs import DTYPES, Kernel, KernelOutput, SpikeInput, StateSpec, TensorSpec
 from .split import RUNTIMES, SplitPlan, SplitRegion
 from .writer import write_bundle
@@ -42,6 +43,7 @@ __all__ = [
     "EMIT",
     "GRAPH_KINDS",
     "MANIFEST",
+    "MAX_DIMS",
     "PLUGIN_DOMAIN",
     "PLUGIN_NAME",
     "PLUGIN_VERSION",
@@ -81,5 +83,6 @@ __all__ = [
     "TensorSpec",
     "layer_group",
     "npz_bytes",
+    "sample_member",
     "write_bundle",
 ]

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import BundleError
+from ..sizes import Dim, Extent, Size, dims_of, least, most, parse_size
 from .cuda import CUDA_ENTRY, CUDA_SOURCE, STATIC_CUDA
 from .firmware import STATIC_LIBRARY
 from .graph import GRAPH_KINDS
-from .specs import Kernel, KernelOutput
+from .specs import Kernel, KernelOutput, TensorSpec
 
 if TYPE_CHECKING:  # manifest.py imports this module
     from .manifest import Manifest, Streaming
 
-__all__ = ["check_manifest"]
+__all__ = ["check_manifest", "extents_of"]
 
 
 def check_manifest(manifest: Manifest) -> None:
@@ -26,6 +27,7 @@ def check_manifest(manifest: Manifest) -> None:
         BundleError: one line naming the first field that does not fit.
     """
     _check_tensors(manifest)
+    _check_sizes(manifest)
     _check_firmware(manifest)
     _check_cuda(manifest)
     _check_split(manifest)
@@ -55,6 +57,53 @@ def _check_tensors(manifest: Manifest) -> None:
                 f"[manifest.io] {spec.name!r} has {spec.shape[spec.batch_axis]} samples along axis"
                 f" {spec.batch_axis}, but the batch is {manifest.batch}"
             )
+
+
+def _check_sizes(manifest: Manifest) -> None:
+    """Sizes that vary are made of the manifest's dimensions, and ``shape`` has their largest."""
+    dims = {dim.name: dim for dim in manifest.dims}
+    _check_unique("manifest.io.dims", (dim.name for dim in manifest.dims))
+    found: set[Dim] = set()
+    for spec in manifest.inputs:
+        for extent in extents_of(spec, dims):
+            if isinstance(extent, Size) and extent.dim is None:
+                raise BundleError(
+                    f"[manifest.io] a size of input {spec.name!r} must be one dimension, but is"
+                    f" {extent}"
+                )
+            found |= dims_of([extent])
+    for dim in set(dims.values()) - found:
+        raise BundleError(f"[manifest.io.dims] {dim.name!r} must be a size of an input")
+    for spec in manifest.outputs:
+        extents_of(spec, dims)
+    for kernel in manifest.kernels:
+        for output in kernel.outputs:
+            extents_of(output, dims)
+    if dims and (manifest.streaming is not None or manifest.firmware is not None):
+        raise BundleError("[manifest.io.dims] must be empty for streaming and for bare metal")
+
+
+def extents_of(spec: TensorSpec | KernelOutput, dims: Mapping[str, Dim]) -> tuple[Extent, ...]:
+    """The sizes of a tensor's axes, numbers or sizes made of ``dims``.
+
+    Raises:
+        BundleError: a text that is no such size, or one whose largest value is not in the shape.
+    """
+    if spec.sizes is None:
+        return spec.shape
+    extents = []
+    for text, largest in zip(spec.sizes, spec.shape, strict=True):
+        try:
+            extent = parse_size(text, dims)
+        except ValueError as error:
+            raise BundleError(f"[manifest] sizes of {spec.name!r}: {error}") from None
+        if most(extent) != largest or least(extent) < 1:
+            raise BundleError(
+                f"[manifest] {spec.name!r} has a largest size of {largest} for {text}, which is"
+                f" {least(extent)} to {most(extent)}"
+            )
+        extents.append(extent)
+    return tuple(extents)
 
 
 def _check_firmware(manifest: Manifest) -> None:

@@ -1,7 +1,10 @@
-"""The manifest of a bundle, schema 1: what the program is, what goes in and out, what it costs.
+"""The manifest of a bundle: what the program is, what goes in and out, what it costs.
 
 ``Manifest.from_json`` accepts exactly what ``Manifest.to_json`` writes and checks everything that
 an executor relies on, so that code behind it need not check again.
+
+Schema 1 is a program of fixed sizes. Schema 2 adds ``io.dims``, dimensions with bounds, and the
+``sizes`` of tensors made of them; a program without any is written as schema 1.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import BundleError
+from ..sizes import MAX_SIZE, NAME, Dim
 from .archive import MAX_ARCHIVE, check_name
 from .checks import check_manifest
 from .cuda import CudaProgram
@@ -24,6 +28,7 @@ from .split import SplitPlan
 
 __all__ = [
     "FORMAT",
+    "MAX_DIMS",
     "SCHEMA",
     "Arena",
     "FileEntry",
@@ -36,11 +41,13 @@ __all__ = [
 ]
 
 FORMAT = "millijoule-bundle"
-SCHEMA = 1
+SCHEMA = 2
+_FIXED_SCHEMA = 1
 
 #: Most bytes of scratch memory that a program may ask for.
 MAX_ARENA = 1 << 34
 
+MAX_DIMS = 8  # MJ_MAX_DIMS
 _MAX_TENSORS = 256
 _MAX_STATES = 4096
 _MAX_KERNELS = 1 << 16
@@ -257,10 +264,11 @@ class Manifest:
     toolchain: dict[str, Any] = field(default_factory=dict)
     tolerance: dict[str, float] = field(default_factory=lambda: {"default": 2e-5})
     files: dict[str, FileEntry] = field(default_factory=dict)
+    dims: tuple[Dim, ...] = ()
 
     @property
     def batch(self) -> int:
-        """Samples that one call of the program takes."""
+        """Samples that one call of the program takes, at most."""
         sizes = [t.shape[t.batch_axis] for t in self.inputs if t.batch_axis is not None]
         return sizes[0] if sizes else 1
 
@@ -284,9 +292,13 @@ class Manifest:
         """
         with Fields(value, "manifest") as fields:
             fields.choice("format", (FORMAT,))
-            if fields.integer("schema", 0) != SCHEMA:
-                fields.fail("schema", f"{SCHEMA}; update Millijoule to open this bundle")
+            schema = fields.integer("schema", 0)
+            if schema not in (_FIXED_SCHEMA, SCHEMA):
+                fields.fail("schema", f"at most {SCHEMA}; update Millijoule to open this bundle")
             with fields.object("io") as io:
+                dims = io.items("dims", MAX_DIMS, _dim) if schema > _FIXED_SCHEMA else ()
+                if schema > _FIXED_SCHEMA and not dims:
+                    io.fail("dims", "at least one dimension")
                 inputs = io.items("inputs", _MAX_TENSORS, TensorSpec.from_json)
                 outputs = io.items("outputs", _MAX_TENSORS, TensorSpec.from_json)
             streams = fields.has("streaming")
@@ -311,6 +323,7 @@ class Manifest:
                 toolchain=fields.mapping("toolchain"),
                 tolerance=_tolerance(fields.object("tolerance")),
                 files=_files(fields.object("files")),
+                dims=dims,
             )
         check_manifest(manifest)
         return manifest
@@ -318,8 +331,15 @@ class Manifest:
     def to_json(self) -> dict[str, Any]:
         """The manifest as JSON values; ``from_json`` gives an equal manifest back."""
         plain = _plain(self)
+        dims = plain.pop("dims")
         plain["io"] = {"inputs": plain.pop("inputs"), "outputs": plain.pop("outputs")}
-        return {"format": FORMAT, "schema": SCHEMA, **plain}
+        outputs = [o for kernel in plain["kernels"] for o in kernel["outputs"]]
+        for tensor in (*plain["io"]["inputs"], *plain["io"]["outputs"], *outputs):
+            if tensor["sizes"] is None:
+                del tensor["sizes"]
+        if dims:
+            plain["io"]["dims"] = dims
+        return {"format": FORMAT, "schema": SCHEMA if dims else _FIXED_SCHEMA, **plain}
 
     def to_bytes(self) -> bytes:
         """The text of ``manifest.json``; equal manifests give equal bytes."""
@@ -328,6 +348,14 @@ class Manifest:
         except (TypeError, ValueError) as error:
             raise BundleError(f"[manifest] holds a value that JSON cannot: {error}") from error
         return text.encode("ascii") + b"\n"
+
+
+def _dim(value: Any, where: str) -> Dim:
+    """Read one entry of ``io.dims``."""
+    with Fields(value, where) as fields:
+        name = fields.text("name", NAME, "an identifier")
+        low = fields.integer("min", 1, MAX_SIZE)
+        return Dim(name, low, fields.integer("max", low, MAX_SIZE))
 
 
 def _quantization(fields: Fields) -> dict[str, Any] | None:

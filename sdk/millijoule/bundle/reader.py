@@ -23,7 +23,7 @@ from .archive import MAX_ARCHIVE, Member, read_directory
 from .fields import parse_json
 from .manifest import Manifest
 
-__all__ = ["MANIFEST", "SAMPLE_INPUTS", "SAMPLE_OUTPUTS", "Bundle"]
+__all__ = ["MANIFEST", "SAMPLE_INPUTS", "SAMPLE_OUTPUTS", "Bundle", "sample_member"]
 
 MANIFEST = "manifest.json"
 SAMPLE_INPUTS = "samples/inputs.npz"
@@ -95,6 +95,21 @@ class Bundle:
         """
         return self._arrays(SAMPLE_INPUTS), self._arrays(SAMPLE_OUTPUTS)
 
+    def all_samples(self) -> list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
+        """`samples`, and those of other sizes that a program whose sizes vary comes with.
+
+        Raises:
+            BundleError: a samples member is not a readable ``.npz`` file.
+        """
+        found, number = [self.samples()], 1
+        while (name := sample_member(SAMPLE_INPUTS, number)) in self._members:
+            outputs = sample_member(SAMPLE_OUTPUTS, number)
+            if outputs not in self._members:
+                raise BundleError(f"{self.path}: member {outputs!r} is missing")
+            found.append((self._arrays(name), self._arrays(outputs)))
+            number += 1
+        return found
+
     def _arrays(self, name: str) -> dict[str, np.ndarray]:
         try:
             return read_npz(self.read(name))
@@ -104,6 +119,12 @@ class Bundle:
     def close(self) -> None:
         """Let go of the file; the mapping lives on as long as arrays from :meth:`mmap` do."""
         self._data = None
+
+
+def sample_member(name: str, number: int) -> str:
+    """``samples/inputs.npz`` → ``samples/inputs-1.npz``, the name of a further sample."""
+    stem, _, suffix = name.rpartition(".")
+    return f"{stem}-{number}.{suffix}"
 
 
 def _map(path: Path) -> mmap.mmap:

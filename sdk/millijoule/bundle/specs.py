@@ -38,7 +38,8 @@ class TensorSpec:
     ``batch_axis`` is the axis along which samples lie; None for a tensor that all samples share.
     ``pad_axis``: an axis along which `Session.run` takes shorter inputs, filled up with zeros, and
     gives outputs of the inputs' length. ``omitted``: what an integer input is everywhere if it is
-    left out; None if it must be given. ``limit``: values must be in 0 … limit − 1.
+    left out; None if it must be given. ``limit``: values must be in 0 … limit − 1. ``sizes``: one
+    text per axis if a size varies, as `millijoule.sizes` writes it; ``shape`` is the largest.
     """
 
     name: str
@@ -48,6 +49,7 @@ class TensorSpec:
     pad_axis: int | None = None
     omitted: int | None = None
     limit: int | None = None
+    sizes: tuple[str, ...] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -68,6 +70,7 @@ class TensorSpec:
                 fields.integer("pad_axis", 0, rank - 1) if fields.has("pad_axis") else None,
                 fields.integer("omitted", 0, _MAX_OMITTED) if fields.has("omitted") else None,
                 fields.integer("limit", 1) if fields.has("limit") else None,
+                _sizes(fields, rank),
             )
 
 
@@ -106,6 +109,7 @@ class KernelOutput:
 
     With an ``offset`` it lies there in the arena just after the kernel ran; without, it is an
     output or a state of the program. With a ``name`` and an offset it is a *tap*: it can be read.
+    ``sizes`` as those of a `TensorSpec`.
     """
 
     name: str | None
@@ -113,6 +117,7 @@ class KernelOutput:
     shape: tuple[int, ...]
     dtype: str
     batch_axis: int | None = None
+    sizes: tuple[str, ...] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -130,7 +135,18 @@ class KernelOutput:
                 shape,
                 fields.choice("dtype", _KERNEL_DTYPES),
                 _batch_axis(fields, len(shape), default=None),
+                _sizes(fields, len(shape)),
             )
+
+
+def _sizes(fields: Fields, rank: int) -> tuple[str, ...] | None:
+    """The optional ``sizes``; `checks` compares them with the dimensions of the manifest."""
+    if not fields.has("sizes"):
+        return None
+    sizes = fields.texts("sizes", rank)
+    if len(sizes) != rank:
+        fields.fail("sizes", f"{rank} texts, one per axis")
+    return sizes
 
 
 def _batch_axis(fields: Fields, rank: int, default: int | None) -> int | None:

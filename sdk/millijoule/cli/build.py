@@ -11,9 +11,10 @@ from typing import Any
 
 from ..bundle import RUNTIMES
 from ..errors import UsageError
+from ..sizes import Dim
 from .console import Console
 from .host import host_side
-from .options import byte_count, npz_arrays, positive
+from .options import byte_count, dimension, npz_arrays, positive
 
 __all__ = ["add_arguments", "execute"]
 
@@ -64,6 +65,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="inputs of an .onnx or .tflite file, as .npz: their sizes are built for",
     )
+    parser.add_argument(
+        "--dim",
+        type=dimension,
+        action="append",
+        metavar="NAME=MIN..MAX[@INPUT:AXIS,…]",
+        help="let a size vary: of a dimension that the source names, or of these axes of inputs",
+    )
     parser.add_argument("--board", help="refuse what this microcontroller board cannot hold")
     parser.add_argument(
         "--flash", type=byte_count, metavar="512K", help="refuse what needs more flash"
@@ -94,6 +102,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             batch=arguments.batches[1] if arguments.batches else arguments.batch,
             dtype=arguments.dtype,
             example_inputs=examples,
+            dynamic=dynamic_of(arguments.dim or []),
         )
         out = out or _default_out(model.name)
         bundle = build(
@@ -128,6 +137,20 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             )
         console.json({"path": str(out), "bytes": size, "manifest": manifest.to_json()})
     return 0
+
+
+def dynamic_of(given: list[tuple[Dim, list[tuple[str, int]]]]) -> Any:
+    """What ``convert(dynamic=…)`` takes, from the options ``--dim``; None without any."""
+    if not given:
+        return None
+    from ..converters.dynamic import Dynamic
+
+    names = [dim.name for dim, _ in given]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"--dim {name} is given twice; list all its axes behind one @")
+    places = {place: dim for dim, where in given for place in where}
+    return Dynamic(places, {dim.name: dim for dim, where in given if not where})
 
 
 def _say_calibration(console: Console, record: dict[str, Any] | None) -> None:

@@ -268,18 +268,25 @@ def _of(limit: int | None) -> str:
 
 def _print_tensors(console: Console, manifest: Manifest) -> None:
     def row(kind: str, spec: TensorSpec | StateSpec) -> tuple[object, ...]:
-        return kind, spec.name, spec.dtype, str(list(spec.shape)), spec.nbytes
+        return kind, spec.name, spec.dtype, _shape(spec), spec.nbytes
 
     states = manifest.streaming.states if manifest.streaming else ()
     console.text()
     console.table(
         ("tensor", "name", "dtype", "shape", "bytes"),
         [
+            *(("dim", d.name, "", f"{d.min} to {d.max}", "") for d in manifest.dims),
             *(row("input", spec) for spec in manifest.inputs),
             *(row("output", spec) for spec in manifest.outputs),
             *(row("state", spec) for spec in states),
         ],
     )
+
+
+def _shape(spec: TensorSpec | StateSpec) -> str:
+    """The shape, with the names of dimensions where sizes vary."""
+    sizes = spec.sizes if isinstance(spec, TensorSpec) else None
+    return str(list(spec.shape)) if sizes is None else f"[{', '.join(sizes)}]"
 
 
 def _print_kernels(console: Console, kernels: Iterable[Kernel]) -> None:

@@ -12,6 +12,7 @@ from ..errors import UsageError
 from ..executors import LOCAL
 from ..files import require_regular
 from ..npz import read_npz
+from ..sizes import Dim
 
 __all__ = [
     "add_bundle",
@@ -19,6 +20,7 @@ __all__ = [
     "add_inputs",
     "add_threads",
     "byte_count",
+    "dimension",
     "npz_arrays",
     "positive",
 ]
@@ -44,6 +46,22 @@ def byte_count(text: str) -> int:
     if size < 1:
         raise argparse.ArgumentTypeError(f"must be a size such as 512K, but received {text!r}")
     return size
+
+
+def dimension(text: str) -> tuple[Dim, list[tuple[str, int]]]:
+    """``seq=1..512`` or ``seq=1..512@input_ids:1,mask:1``: a dimension, and (input, axis) pairs."""
+    bounds, at, places = text.partition("@")
+    match = re.fullmatch(r"([^=]+)=(\d{1,10})\.\.(\d{1,10})", bounds.strip())
+    pairs = [p.rpartition(":") for p in places.split(",")] if at else []
+    if not match or not all(name and axis.isdigit() for name, _, axis in pairs):
+        raise argparse.ArgumentTypeError(
+            f"must be NAME=MIN..MAX, perhaps with @INPUT:AXIS behind it, but received {text!r}"
+        )
+    try:
+        dim = Dim(match[1].strip(), int(match[2]), int(match[3]))
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return dim, [(name.strip(), int(axis)) for name, _, axis in pairs]
 
 
 def add_bundle(parser: argparse.ArgumentParser) -> None:

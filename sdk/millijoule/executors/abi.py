@@ -73,8 +73,14 @@ class TensorDescriptor(Structure):
     )
 
 
+class DimDescriptor(Structure):
+    """``mj_dim``."""
+
+    _fields_ = (("name", c_char_p), ("min", c_int32), ("max", c_int32))
+
+
 class ModelDescriptor(Structure):
-    """``mj_model_desc``."""
+    """``mj_model_desc``; what follows ``entry`` came later: programs with dimensions have it."""
 
     _fields_ = (
         ("abi_version", c_uint32),
@@ -95,6 +101,11 @@ class ModelDescriptor(Structure):
         ("state_bytes", c_size_t),
         ("delay", c_int32),
         ("entry", c_void_p),
+        ("device", c_void_p),
+        ("device_program", c_void_p),
+        ("n_dims", c_uint32),
+        ("dims", POINTER(DimDescriptor)),
+        ("extent", c_void_p),
     )
 
 
@@ -103,6 +114,7 @@ _SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "mj_init": (c_int, (c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t)),
     "mj_run": (c_int, (c_void_p, c_void_p, c_void_p)),
     "mj_run_finite": (c_int, (c_void_p, c_void_p, c_void_p)),
+    "mj_set_size": (c_int, (c_void_p, c_uint32, c_int64)),
     "mj_reset": (c_int, (c_void_p,)),
     "mj_set_threads": (c_int, (c_void_p, c_int)),
     "mj_threads": (c_int, (c_void_p,)),
@@ -115,7 +127,7 @@ _SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
 }
 
 # came later: libraries of older bundles lack them
-_OPTIONAL = frozenset({"mj_device_error", "mj_run_finite"})
+_OPTIONAL = frozenset({"mj_device_error", "mj_run_finite", "mj_set_size"})
 
 _loaded: dict[bytes, ctypes.CDLL] = {}
 _loading = threading.Lock()

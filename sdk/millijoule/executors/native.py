@@ -8,6 +8,7 @@ the descriptor inside the library must say what the manifest says, before anythi
 from __future__ import annotations
 
 import ctypes
+import math
 import operator
 import weakref
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ import numpy as np
 from ..bundle import Bundle, KernelOutput, Manifest, StateSpec, TensorSpec
 from ..cpu import architecture, missing_features, same_architecture
 from ..errors import BundleError, DeviceError, UsageError
+from ..shapes import Shapes
+from ..sizes import Dim
 from .abi import DEVICE, DTYPE_NAMES, HOOK, NOT_FINITE, ModelDescriptor, TensorDescriptor, library
 from .base import ALIGNMENT, aligned_empty, failure, look_and_run
 
@@ -51,6 +54,7 @@ class NativeProgram:
         )
         self._bound_inputs: tuple[np.ndarray, ...] | None = None
         self._bound_outputs: tuple[np.ndarray, ...] | None = None
+        self._shapes, self._sizes = Shapes(manifest), {d.name: d.max for d in manifest.dims}
         self._taps = {tap.name: (index, tap) for index, tap in manifest.taps()}
         self._ticks: np.ndarray = np.zeros(len(manifest.kernels), np.uint64)
         self._model = ctypes.addressof(model)
@@ -86,6 +90,7 @@ class NativeProgram:
         # very tuples of last time, whose arrays needed no stand-in, stay bound.
         if inputs is not self._bound_inputs or outputs is not self._bound_outputs:
             self._bound_inputs = self._bound_outputs = None
+            self._set_sizes(inputs)
             sources = self._bind(self._manifest.inputs, inputs, self._input_pointers, copy=True)
             sinks = self._bind(self._manifest.outputs, outputs, self._output_pointers, copy=False)
             if not (_same(sources, inputs) and _same(sinks, outputs)):
@@ -109,6 +114,15 @@ class NativeProgram:
         if status != 0:
             self._check(status, "the program failed")
         return True
+
+    def _set_sizes(self, inputs: Sequence[np.ndarray]) -> None:
+        """Tell the program the sizes that ``inputs`` have."""
+        if not self._shapes.dims:
+            return
+        self._sizes = self._shapes.sizes(inputs)
+        for index, name in enumerate(self._shapes.dims):
+            status = self._lib.mj_set_size(self._ctx, index, self._sizes[name])
+            self._check(status, f"cannot set the size of {name} to {self._sizes[name]}")
 
     def _call(self) -> None:
         status = self._run(*self._run_arguments)
@@ -190,14 +204,15 @@ class NativeProgram:
             raise UsageError(f"the program takes {len(specs)} arrays, but received {len(arrays)}")
         bound = []
         for index, (spec, array) in enumerate(zip(specs, arrays, strict=True)):
-            if array.shape != spec.shape or array.dtype != spec.dtype:
+            shape = self._shapes.of(spec, self._sizes)
+            if array.shape != shape or array.dtype != spec.dtype:
                 raise UsageError(
-                    f"[{spec.name}] must be {spec.dtype} of shape {list(spec.shape)}, but received"
+                    f"[{spec.name}] must be {spec.dtype} of shape {list(shape)}, but received"
                     f" {array.dtype} of shape {list(array.shape)}"
                 )
             address = array.ctypes.data
             if address % ALIGNMENT or not array.flags.c_contiguous:
-                stand_in = aligned_empty(spec.shape, spec.dtype)
+                stand_in = aligned_empty(shape, spec.dtype)
                 if copy:
                     stand_in[...] = array
                 array, address = stand_in, stand_in.ctypes.data
@@ -208,7 +223,9 @@ class NativeProgram:
     def _view(self, tap: KernelOutput) -> np.ndarray:
         """The bytes of ``tap`` in the arena, as an array."""
         start = tap.offset or 0
-        return self._arena[start : start + tap.nbytes].view(tap.dtype).reshape(tap.shape)
+        shape = self._shapes.of(tap, self._sizes)
+        size = math.prod(shape) * np.dtype(tap.dtype).itemsize
+        return self._arena[start : start + size].view(tap.dtype).reshape(shape)
 
     def _check(self, status: int, what: str) -> None:
         if status == 0:
@@ -283,6 +300,8 @@ def _check_descriptor(model: ModelDescriptor, manifest: Manifest) -> None:
             raise BundleError(f"the program has {count} {kind}, but the manifest says {len(specs)}")
         for index, spec in enumerate(specs):
             _check_tensor(tensors[index], spec, kind)
+    for index, dim in enumerate(manifest.dims):
+        _check_dim(model, index, dim)
     arena = manifest.arena
     for name, found, said in (
         ("abi", model.abi_version, manifest.program.abi),
@@ -294,6 +313,16 @@ def _check_descriptor(model: ModelDescriptor, manifest: Manifest) -> None:
     ):
         if found != said:
             raise BundleError(f"the program says {name} is {found}, but the manifest says {said}")
+
+
+def _check_dim(model: ModelDescriptor, index: int, dim: Dim) -> None:
+    """The library must have the dimension with the bounds that the manifest says."""
+    if index < model.n_dims:
+        found = model.dims[index]
+        name = (found.name or b"").decode("utf-8", "replace")
+        if (name, found.min, found.max) == (dim.name, dim.min, dim.max):
+            return
+    raise BundleError(f"the program has no dimension {dim}, but the manifest says it has")
 
 
 def _check_tensor(tensor: TensorDescriptor, spec: TensorSpec | StateSpec, kind: str) -> None:

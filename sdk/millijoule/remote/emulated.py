@@ -75,6 +75,7 @@ class EmulatedProgram:
         counting: load the counting plugin, which makes the emulator several times slower.
 
     Raises:
+        UsageError: sizes of the bundle vary.
         DeviceError: packages are missing, the bundle is for another target, or the runner cannot be
             built or started.
         BundleError: the program is not the one that the manifest describes.
@@ -88,6 +89,11 @@ class EmulatedProgram:
         self._manifest = manifest = bundle.manifest
         self._taps = {str(tap.name): (index, tap) for index, tap in manifest.taps()}
         require_target(device, manifest.target.name)
+        if manifest.dims:
+            raise UsageError(
+                f"[{device.name}] runs programs of fixed sizes, but those of {manifest.model.name} "
+                f"are {', '.join(map(str, manifest.dims))}; build it for the sizes to emulate"
+            )
         device.require()
         timeout = timeout_from(os.environ)
         scratch = tempfile.TemporaryDirectory(prefix="millijoule-device-")

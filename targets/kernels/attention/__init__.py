@@ -28,6 +28,7 @@ from collections.abc import Sequence
 import tvm.script.ir_builder.tirx as T
 
 from millijoule.converters.ops import TensorType, tir
+from millijoule.sizes import most
 from millijoule.targets.kernels.attention.panels import pack_keys
 from millijoule.targets.kernels.attention.rows import Buffers, Rows
 from millijoule.targets.kernels.attention.shape import (
@@ -36,8 +37,7 @@ from millijoule.targets.kernels.attention.shape import (
     choose_attention_tile,
 )
 from millijoule.targets.kernels.form import KernelForm, parallel_chunks
-from millijoule.targets.kernels.gemm.grid import tile_of
-from millijoule.targets.kernels.gemm.tile import row_blocks
+from millijoule.targets.kernels.gemm.grid import count_tiles, row_tiles, tile_of
 from millijoule.targets.target import Isa
 
 __all__ = ["AttentionShape", "Strided", "attention_f32"]
@@ -57,11 +57,12 @@ def attention_f32(
     ``y_view`` says how the result lies in its buffer of type ``result``.
     """
     tile = choose_attention_tile(shape, isa)
-    segments = row_blocks(shape.queries, tile.rows)
-    tiles = sum(count for count, _ in segments)
-    chunks = parallel_chunks(shape.heads * tiles, shape.multiply_adds)
-    blocks = -(-shape.keys // tile.panel)
-    panels = TensorType((shape.heads, blocks, shape.width, tile.panel), isa.product)
+    segments = row_tiles(shape.queries, tile.rows)
+    tiles = count_tiles(segments)
+    most_tiles = most(shape.heads) * -(-most(shape.queries) // tile.rows)
+    chunks = parallel_chunks(most_tiles, shape.multiply_adds)
+    blocks = -(-most(shape.keys) // tile.panel)
+    panels = TensorType((most(shape.heads), blocks, shape.width, tile.panel), isa.product)
     strips = TensorType((chunks, tile.rows, blocks * tile.panel), "float32")
     flat = TensorType((result.size,), "float32")
     name = f"attention_{isa.product.replace('loat', '')}_{tile.rows}x{tile.panel}_{isa.name}"

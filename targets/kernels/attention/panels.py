@@ -22,7 +22,7 @@ def pack_keys(
     keys: Any, view: Strided, panels: Any, shape: AttentionShape, tile: AttentionTile, loop: Any
 ) -> None:
     """Fill ``panels`` [heads, blocks, width, NR] from the flat buffer ``keys``."""
-    blocks, dtype = -(-shape.keys // tile.panel), tile.dtype
+    blocks, dtype = simd.ceil_div(shape.keys, tile.panel), tile.dtype
     lanes, width = tile.lanes, shape.width
     square_wise = lanes > 1 and view.strides[-1] == 1
     squares, rest = divmod(width, lanes) if square_wise else (0, width)

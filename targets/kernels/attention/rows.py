@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import tvm.script.ir_builder.tirx as T
+from tvm import tirx
 
 from millijoule.converters.ops import tir
+from millijoule.sizes import Size
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.attention.exponent import exp_of_negative
 from millijoule.targets.kernels.attention.shape import AttentionShape, AttentionTile, Strided
@@ -44,7 +46,9 @@ class Rows:
         self, buffers: Buffers, shape: AttentionShape, tile: AttentionTile, isa: Isa
     ) -> None:
         self._b, self._shape, self._tile, self._isa = buffers, shape, tile, isa
-        self._full, self._rest = divmod(shape.keys, tile.panel)
+        self._varying = isinstance(shape.keys, Size)
+        keys = T.int64(0) + shape.keys if self._varying else shape.keys
+        self._full, self._rest = keys // tile.panel, keys % tile.panel
 
     def emit(self, strip: Any, head: Any, first: Any, rows: int) -> None:
         """Queries ``first`` … of ``head``, whose scores lie in strip number ``strip``."""
@@ -69,10 +73,13 @@ class Rows:
             tir.store(total[r], [0], reciprocal)
         self._values(strip, batch, first, rows, total)
 
-    def _for_panels(self, first: Any, rows: int, body: Callable[[Any, int], None]) -> None:
+    def _for_panels(self, first: Any, rows: int, body: Callable[[Any, Any], None]) -> None:
         """``body(block, keys)`` for the panels of keys that queries ``first`` … may see."""
         panel, full = self._tile.panel, self._full
         seen = first + rows
+        if self._varying:
+            self._for_varying_panels(seen, body)
+            return
         if full:
             bound = T.min(full, (seen + panel - 1) // panel) if self._shape.causal else full
             with T.serial(0, bound) as block:
@@ -83,6 +90,17 @@ class Rows:
         elif self._rest:
             body(full, self._rest)
 
+    def _for_varying_panels(self, seen: Any, body: Callable[[Any, Any], None]) -> None:
+        """The number of keys in the last panel is an expression."""
+        panel, full, rest = self._tile.panel, self._full, self._rest
+        causal = self._shape.causal
+        bound = T.min(full, (seen + panel - 1) // panel) if causal else full
+        with T.serial(T.int64(0), bound) as block:
+            body(block, panel)
+        wanted = tirx.all(rest > 0, seen > full * panel) if causal else rest > 0
+        with T.If(wanted), T.Then():
+            body(full, rest)
+
     def _scores(
         self,
         strip: Any,
@@ -91,12 +109,13 @@ class Rows:
         first: Any,
         rows: int,
         block: Any,
-        width: int,
+        width: Any,
         peaks: simd.Accumulators,
     ) -> None:
         b, shape, tile = self._b, self._shape, self._tile
         lanes = tile.lanes
-        acc = simd.Accumulators(rows, -(-width // lanes) * lanes, lanes)
+        columns = -(-width // lanes) * lanes if isinstance(width, int) else tile.panel
+        acc = simd.Accumulators(rows, columns, lanes)
         acc.fill(lambda _, vec: simd.zeros(vec[1]))
         accumulate_for(self._isa)(
             acc,
@@ -110,7 +129,8 @@ class Rows:
             for vec in acc.vectors:
                 key = block * tile.panel + vec[0]
                 value = acc.get(r, vec) * simd.splat(T.float32(shape.scale), lanes)
-                present = min(width - vec[0], lanes)
+                present = width - vec[0]
+                present = min(present, lanes) if isinstance(present, int) else present
                 if b.bias_view is not None:
                     value = value + self._bias(batch, first + r, key, present)
                 acc.set(r, vec, self._masked(value, first + r, key, present))
@@ -118,25 +138,25 @@ class Rows:
                 peak = T.max(peaks.get(r, (0, lanes)), acc.get(r, vec))
                 peaks.set(r, (0, lanes), peak)
 
-    def _bias(self, batch: tuple[Any, ...], query: Any, key: Any, present: int) -> Any:
+    def _bias(self, batch: tuple[Any, ...], query: Any, key: Any, present: Any) -> Any:
         """The vector of biases from ``key``; behind the last key it repeats."""
         view, lanes = self._b.bias_view, self._tile.lanes
         assert view is not None
         start = view.start(batch, query)
         if view.strides[-1] == 0:
             return simd.splat(self._b.bias[start], lanes)
-        if present == lanes:
+        if isinstance(present, int) and present == lanes:
             return simd.load(self._b.bias, [], start + key, lanes)
         behind = simd.splat(start + self._shape.keys - 1, lanes)
         return self._b.bias[T.min(simd.lanes_at(start + key, lanes), behind)]
 
-    def _masked(self, value: Any, query: Any, key: Any, present: int) -> Any:
+    def _masked(self, value: Any, query: Any, key: Any, present: Any) -> Any:
         """−∞ for keys that are not there, or that the query may not see."""
         lanes = self._tile.lanes
         never = simd.splat(T.float32(-INFINITY), lanes)
-        if present < lanes:
-            lane = simd.lanes_at(0, lanes)
-            value = T.Select(lane < simd.splat(T.int32(present), lanes), value, never)
+        if not isinstance(present, int) or present < lanes:
+            lane, count = simd.lanes_at(0, lanes), T.cast(present, "int32")
+            value = T.Select(lane < simd.splat(count, lanes), value, never)
         if self._shape.causal:
             seen = simd.lanes_at(key, lanes) <= simd.splat(query, lanes)
             value = T.Select(seen, value, never)
@@ -147,13 +167,13 @@ class Rows:
         strip: Any,
         rows: int,
         block: Any,
-        width: int,
+        width: Any,
         peak: Sequence[Any],
         sums: simd.Accumulators,
     ) -> None:
         lanes, strips = self._tile.lanes, self._b.strips
         kept = [T.alloc_buffer((lanes,), "float32") for _ in range(rows)]
-        with T.serial(0, -(-width // lanes)) as vector:
+        with T.serial(0, (width + (lanes - 1)) // lanes) as vector:
             key = block * self._tile.panel + vector * lanes
             for r in range(rows):
                 score = simd.load(strips, [strip, r], key, lanes)
@@ -173,7 +193,7 @@ class Rows:
             acc = simd.Accumulators(rows, width, tile.lanes)
             acc.fill(lambda _, vec: simd.zeros(vec[1]))
 
-            def add(block: Any, keys: int, start: int = start, acc: Any = acc) -> None:
+            def add(block: Any, keys: Any, start: int = start, acc: Any = acc) -> None:
                 base = block * tile.panel
                 accumulate_for(self._isa)(
                     acc,

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from millijoule.sizes import most
 from millijoule.targets.kernels.gemm.tile import tallest
 from millijoule.targets.target import Isa
 
@@ -53,8 +54,8 @@ class AttentionShape:
 
     @property
     def multiply_adds(self) -> int:
-        """Of both products, all keys counted for every query."""
-        return self.heads * self.queries * self.keys * (self.width + self.value_width)
+        """Of both products, all keys counted for every query; of the largest sizes."""
+        return most(self.heads * self.queries * self.keys * (self.width + self.value_width))
 
     def unravel(self, head: Any) -> tuple[Any, ...]:
         """Batch indices of problem number ``head``."""
@@ -87,5 +88,5 @@ def choose_attention_tile(shape: AttentionShape, isa: Isa) -> AttentionTile:
     wide = isa.registers >= 32 and isa.lanes > 1 and isa.product == "float32"
     vectors = 4 if wide else 2
     depth = isa.lanes if isa.name == "neon" and isa.registers >= 32 else 1
-    rows = min(tallest(vectors, isa), shape.queries)
+    rows = min(tallest(vectors, isa), most(shape.queries))
     return AttentionTile(rows, vectors * isa.lanes, isa.lanes, depth, isa.product)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from millijoule.sizes import most
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -70,12 +72,12 @@ class ConvShape:
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds, padding counted as computed."""
-        return self.pixels * self.outputs * self.depth
+        """Multiply-adds, padding counted as computed; of the largest batch."""
+        return most(self.pixels) * self.outputs * self.depth
 
     @property
     def pixels(self) -> int:
-        """Results per channel."""
+        """Results per channel; a `Size` if the batch varies."""
         return self.batch * self.rows.out * self.columns.out
 
     @property

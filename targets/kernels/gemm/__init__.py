@@ -55,7 +55,13 @@ from millijoule.targets.kernels.epilogue import Step
 from millijoule.targets.kernels.form import KernelForm
 from millijoule.targets.kernels.gemm.chains import accumulate, accumulate_half
 from millijoule.targets.kernels.gemm.gpu import ProductShape, emit_product, panels
-from millijoule.targets.kernels.gemm.grid import LINE_BYTES, for_tiles, lines_ahead, plan_grid
+from millijoule.targets.kernels.gemm.grid import (
+    LINE_BYTES,
+    for_tiles,
+    lines_ahead,
+    plan_grid,
+    row_tiles,
+)
 from millijoule.targets.kernels.gemm.rows import View, Writer, copy_padded
 from millijoule.targets.kernels.gemm.tile import (
     GemmShape,
@@ -63,7 +69,6 @@ from millijoule.targets.kernels.gemm.tile import (
     choose_tile,
     pack_weights,
     padded,
-    row_blocks,
     tallest,
 )
 from millijoule.targets.target import Isa
@@ -155,9 +160,9 @@ class _Product:
         blocks = -(-shape.outputs // tile.columns)
         self._tail = shape.outputs - (blocks - 1) * tile.columns
         self._full = blocks if self._tail == tile.columns else blocks - 1
-        self._segments = row_blocks(shape.out_steps, tile.rows)
+        self._segments = row_tiles(shape.out_steps, tile.rows)
         self._ahead = lines_ahead(shape, tile, isa)
-        self._grid = plan_grid(shape, blocks, sum(count for count, _ in self._segments))
+        self._grid = plan_grid(shape, blocks, -(-shape.most_steps // tile.rows))
 
     def emit(self) -> None:
         """Emit it."""
@@ -180,7 +185,7 @@ class _Product:
         segments = self._segments
         if width < self._tile.columns and self._tile.rows >= 4:
             vectors = len(simd.vectors(width, self._isa.lanes))
-            segments = row_blocks(self._shape.out_steps, tallest(vectors, self._isa))
+            segments = row_tiles(self._shape.out_steps, tallest(vectors, self._isa))
         with T.serial(0, self._shape.batch) as b:
             for_tiles(
                 segments,

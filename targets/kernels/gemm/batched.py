@@ -28,8 +28,7 @@ from millijoule.targets.kernels.attention.shape import (
 from millijoule.targets.kernels.form import KernelForm, parallel_chunks
 from millijoule.targets.kernels.gemm.chains import accumulate
 from millijoule.targets.kernels.gemm.gpu import Load, ProductShape, emit_product
-from millijoule.targets.kernels.gemm.grid import tile_of
-from millijoule.targets.kernels.gemm.tile import row_blocks
+from millijoule.targets.kernels.gemm.grid import count_tiles, row_tiles, tile_of
 from millijoule.targets.target import Isa
 
 
@@ -47,8 +46,7 @@ def batched_f32(
     if isa.gpu:
         return _on_gpu(shape, views, y_view, operands)
     tile = choose_attention_tile(shape, isa)
-    panels = -(-n // tile.panel)
-    packed = TensorType((shape.heads, panels, k, tile.panel), "float32")
+    packed = TensorType((shape.heads, -(-n // tile.panel), k, tile.panel), "float32").largest
     scratch = (packed,) if views[1].strides[-1] != 1 and n > 1 else ()
     y_type = TensorType((shape.heads * m * n,), "float32")
     name = f"batched_f32_{tile.rows}x{tile.panel}_{isa.name}"
@@ -83,8 +81,8 @@ class _Tiles:
     def emit(self) -> None:
         """All tiles, the rows of a block of columns one after the other."""
         shape, blocks = self._shape, self._blocks
-        segments = row_blocks(shape.queries, self._tile.rows)
-        tiles = sum(count for count, _ in segments)
+        segments = row_tiles(shape.queries, self._tile.rows)
+        tiles = count_tiles(segments)
         work = shape.heads * blocks * tiles
         chunks = parallel_chunks(work, shape.multiply_adds)
         loop = T.parallel if chunks > 1 else T.serial

@@ -13,11 +13,14 @@ from typing import Any
 
 import tvm.script.ir_builder.tirx as T
 
+from millijoule.sizes import most
 from millijoule.targets.kernels.form import parallel_chunks
-from millijoule.targets.kernels.gemm.tile import CACHE_BYTES, GemmShape, Tile
+from millijoule.targets.kernels.gemm.tile import CACHE_BYTES, GemmShape, Tile, row_blocks
+from millijoule.targets.kernels.gemm.varying import VaryingRows
 from millijoule.targets.target import Isa
 
 LINE_BYTES = 64
+Segments = Sequence[tuple[int, int]] | VaryingRows  # row tiles: (how many, rows of each) …
 _THREADS = (2, 4)  # numbers of threads between which work is to be even
 _UNEVEN = 1 / 16
 _HIDING = 64  # rows
@@ -51,7 +54,7 @@ class Grid:
 
 def plan_grid(shape: GemmShape, blocks: int, tiles: int) -> Grid:
     """The grid of ``blocks`` of columns and ``tiles`` row tiles."""
-    rows_bytes = 4 * shape.batch * shape.steps * shape.channels
+    rows_bytes = 4 * most(shape.batch * shape.steps) * shape.channels
     weights_bytes = 4 * shape.taps * shape.channels * shape.outputs
     rows_first = blocks > 1 and rows_bytes > CACHE_BYTES and weights_bytes <= CACHE_BYTES
     least = -(-2 * rows_bytes // CACHE_BYTES) if rows_first else 1
@@ -68,10 +71,26 @@ def _uneven(work: int) -> float:
     return max(-(-work // threads) * threads / work for threads in _THREADS) - 1
 
 
+def row_tiles(total: int, tallest: int) -> Segments:
+    """The row tiles of ``total`` rows, which may vary."""
+    return row_blocks(total, tallest) if isinstance(total, int) else VaryingRows(total, tallest)
+
+
+def count_tiles(segments: Segments) -> Any:
+    """How many row tiles there are: a number or an expression."""
+    if isinstance(segments, VaryingRows):
+        return segments.tiles
+    return sum(count for count, _ in segments)
+
+
 def for_tiles(
-    segments: Sequence[tuple[int, int]], group: Any, groups: int, body: Callable[[Any, int], None]
+    segments: Segments, group: Any, groups: int, body: Callable[[Any, int], None]
 ) -> None:
-    """``body(first row, rows)`` for the row tiles of ``group``; ``segments`` from `row_blocks`."""
+    """``body(first row, rows)`` for the row tiles of ``group``; ``segments`` from `row_tiles`."""
+    if isinstance(segments, VaryingRows):
+        tiles = segments.tiles
+        segments.between(tiles * group // groups, tiles * (group + 1) // groups, body)
+        return
     total = sum(count for count, _ in segments)
     low, high = (total * group // groups, total * (group + 1) // groups) if groups > 1 else (0, 0)
     tile = row = 0
@@ -97,15 +116,19 @@ def lines_ahead(shape: GemmShape, tile: Tile, isa: Isa) -> int:
     weights = 4 * shape.channels * shape.outputs
     block = 4 * shape.channels * tile.columns
     plain = shape.batch == shape.taps == 1 and isa.name in ("avx512", "avx2")
-    if not plain or weights <= CACHE_BYTES or shape.steps < _HIDING:
+    steps = most(shape.steps)
+    if not plain or weights <= CACHE_BYTES or steps < _HIDING:
         return 0
-    return -(-block // (LINE_BYTES * shape.steps))
+    if steps != shape.steps:  # they vary: enough for a quarter of the most
+        steps = max(_HIDING, steps // 4)
+    return -(-block // (LINE_BYTES * steps))
 
 
-def tile_of(
-    segments: Sequence[tuple[int, int]], number: Any, body: Callable[[Any, int], None]
-) -> None:
-    """``body(first row, rows)`` for the row tile of one number; ``segments`` from `row_blocks`."""
+def tile_of(segments: Segments, number: Any, body: Callable[[Any, int], None]) -> None:
+    """``body(first row, rows)`` for the row tile of one number; ``segments`` from `row_tiles`."""
+    if isinstance(segments, VaryingRows):
+        segments.one(number, body)
+        return
     (count, tall), *shorter = segments
     if not shorter:
         body(number * tall, tall)

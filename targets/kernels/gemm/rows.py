@@ -7,6 +7,7 @@ from typing import Any
 
 import tvm.script.ir_builder.tirx as T
 
+from millijoule.converters.ops.symbols import size_of
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.epilogue import Step, apply
 from millijoule.targets.kernels.gemm.tile import GemmShape
@@ -18,7 +19,7 @@ class View:
 
     def __init__(self, buffer: Any, shape: tuple[int, int, int]) -> None:
         self._buffer, self._shape = buffer, shape
-        self._extents = [int(d) for d in buffer.shape]
+        self._extents = [size_of(d) for d in buffer.shape]
 
     def index(self, b: Any, t: Any, column: Any) -> list[Any]:
         """Buffer index of one element; the last dimension is the column when ranks differ."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from millijoule.sizes import most
 from millijoule.targets.kernels.gemm.gpu import PANEL
 from millijoule.targets.target import Isa
 
@@ -26,7 +27,10 @@ class Tile:
 
 @dataclass(frozen=True)
 class GemmShape:
-    """``steps`` counts input steps; a matrix product has batch 1, one tap, no padding."""
+    """``steps`` counts input steps; a matrix product has batch 1, one tap, no padding.
+
+    The number of rows may vary (`millijoule.sizes.Size`).
+    """
 
     batch: int
     steps: int
@@ -41,9 +45,15 @@ class GemmShape:
         return self.steps + 2 * self.padding - self.taps + 1
 
     @property
+    def most_steps(self) -> int:
+        """Rows of the result per batch element, at most."""
+        return most(self.out_steps)
+
+    @property
     def multiply_adds(self) -> int:
-        """Multiply-adds, padding counted as computed."""
-        return self.batch * self.out_steps * self.taps * self.channels * self.outputs
+        """Multiply-adds, padding counted as computed; of the largest sizes."""
+        rows = most(self.batch * self.out_steps)
+        return rows * self.taps * self.channels * self.outputs
 
 
 def choose_tile(shape: GemmShape, isa: Isa) -> Tile:
@@ -55,22 +65,23 @@ def choose_tile(shape: GemmShape, isa: Isa) -> Tile:
     if isa.gpu:
         return Tile(min(shape.out_steps, PANEL), PANEL)
     depth = _depth(isa)
-    if shape.out_steps < 4:
+    steps = shape.most_steps
+    if steps < 4:
         wide = isa.registers // 2
-        columns = isa.lanes * max(1, wide // shape.out_steps)
-        return Tile(shape.out_steps, min(columns, padded(shape.outputs, isa.lanes)), depth)
+        columns = isa.lanes * max(1, wide // steps)
+        return Tile(steps, min(columns, padded(shape.outputs, isa.lanes)), depth)
     vectors = 4 if isa.registers >= 32 and isa.product == "float32" else 2
     rows = tallest(vectors, isa)
     panel = 4 * shape.taps * shape.channels * vectors * isa.lanes
     if isa.name in ("avx512", "avx2") and vectors > 2 and panel > CACHE_BYTES:
         vectors = 2  # a panel that stays in the cache while the next one comes
         rows = tallest(vectors, isa)
-    elif isa.name != "neon" and rows < shape.out_steps:
-        narrower = [v for v in range(vectors - 1, 1, -1) if tallest(v, isa) >= shape.out_steps]
+    elif isa.name != "neon" and rows < steps:
+        narrower = [v for v in range(vectors - 1, 1, -1) if tallest(v, isa) >= steps]
         vectors = narrower[0] if narrower else vectors
         rows = tallest(vectors, isa)
     columns = min(vectors * isa.lanes, padded(shape.outputs, isa.lanes))
-    return Tile(min(rows, shape.out_steps), columns, depth)
+    return Tile(min(rows, steps), columns, depth)
 
 
 def _depth(isa: Isa) -> int:

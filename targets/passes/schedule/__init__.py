@@ -8,7 +8,7 @@ covers stays as TVM made it, and its meta says so (``scheduled`` is false).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tvm
@@ -19,12 +19,14 @@ from millijoule.targets.passes.count import count_arithmetic
 from millijoule.targets.passes.meta import KernelMeta, with_meta
 from millijoule.targets.passes.rewrite_main import rewrite_main
 from millijoule.targets.passes.schedule.rule import scheduled
+from millijoule.targets.passes.schedule.stages import Sizes
+from millijoule.targets.passes.sizes import sizes_of
 from millijoule.targets.target import Target
 
 _CALL_TIR = "relax.call_tir"
 
-# A function → the same with a schedule, and whether it has one
-Scheduler = Callable[[tirx.PrimFunc], tuple[tirx.PrimFunc, bool]]
+# A function and what its size variables stand for → the same scheduled, and whether it is
+Scheduler = Callable[[tirx.PrimFunc, Sizes], tuple[tirx.PrimFunc, bool]]
 
 
 def schedule_rest(target: Target, layers: Mapping[str, str]) -> tvm.transform.Pass:
@@ -33,11 +35,11 @@ def schedule_rest(target: Target, layers: Mapping[str, str]) -> tvm.transform.Pa
     Bare-metal targets keep TVM's functions: vector forms would cost them code size.
     """
 
-    def by_rule(func: tirx.PrimFunc) -> tuple[tirx.PrimFunc, bool]:
+    def by_rule(func: tirx.PrimFunc, sizes: Sizes) -> tuple[tirx.PrimFunc, bool]:
         if target.bare_metal or target.isa.lanes == 1:
             return func, False
         try:
-            return scheduled(func, target.isa), True
+            return scheduled(func, target.isa, sizes), True
         except Exception:  # TVM raises many kinds; any means that the function stays as it is
             return func, False
 
@@ -69,12 +71,21 @@ class _Scheduling(PyExprMutator):
         func = self._mod[gv]
         if KernelMeta.of_function(func) is not None:
             return call
+        types = list(call.ty.fields) if isinstance(call.ty, relax.TupleType) else [call.ty]
+        results = [relax.Var("y", ty) for ty in types]
+        sizes = sizes_of(func, _arguments(call, results))
         if gv not in self._done:
-            self._done[gv] = self._schedule(func)
+            self._done[gv] = self._schedule(func, sizes)
         new, by_rule = self._done[gv]
-        multiplies, adds = count_arithmetic(func)
-        results = len(call.ty.fields) if isinstance(call.ty, relax.TupleType) else 1
+        multiplies, adds = count_arithmetic(func, sizes)
         name = gv.name_hint
-        meta = KernelMeta(name, self._layer, results, multiplies, adds, scheduled=by_rule)
+        meta = KernelMeta(name, self._layer, len(results), multiplies, adds, scheduled=by_rule)
         own = self.builder_.add_func(with_meta(new, meta), name)
         return relax.Call(call.op, [own, *call.args[1:]], call.attrs, call.ty_args)
+
+
+def _arguments(call: relax.Call, results: Sequence[relax.Var]) -> list[Any]:
+    """Tensors, results and numbers of a ``call_tir``, in the order of the function's parameters."""
+    _, given, *numbers = call.args
+    operands = list(given.fields) if isinstance(given, relax.Tuple) else [given]
+    return [*operands, *results, *(n for shape in numbers for n in shape.values)]

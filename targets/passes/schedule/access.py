@@ -35,36 +35,41 @@ class Strides:
         return Stage(stage.loops, stage.buffer, indices, value, stage.init)
 
     def _offset(self, buffer: Any, indices: Any) -> Any:
-        offset, stride = tirx.IntImm("int64", 0), 1
+        offset, stride = tirx.IntImm("int64", 0), tirx.IntImm("int64", 1)
         for index, extent in zip(reversed(indices), reversed(buffer.shape), strict=True):
-            offset = offset + tirx.Cast("int64", index) * tirx.IntImm("int64", stride)
-            stride *= int(extent)
+            offset = offset + tirx.Cast("int64", index) * stride
+            stride = stride * tirx.Cast("int64", extent)
         return self._analyzer.simplify(offset, 4)
 
-    def _step(self, offset: Any, loop: Loop) -> int | None:
-        """By how much ``offset`` grows when ``loop`` goes on by one; None if that varies."""
+    def _step(self, offset: Any, loop: Loop) -> Any:
+        """By how much ``offset`` grows when ``loop`` goes on by one; None if that varies.
+
+        An expression if that depends on sizes that vary.
+        """
         if loop.var not in variables(offset):
             return 0
         inner = Analyzer()
         for other in self.stage.loops:
             # the last step has no next
             stop = other.extent - 1 if other.var.same_as(loop.var) else other.extent
-            inner.bind(other.var, tvm.ir.Range(0, max(stop, 1)))
+            inner.bind(other.var, tvm.ir.Range(0, max(stop, 1) if isinstance(stop, int) else stop))
         following = substitute(offset, {loop.var: loop.var + 1})
         step = inner.simplify(following - offset, 4)
-        return int(step) if isinstance(step, tirx.IntImm) else None
+        if isinstance(step, tirx.IntImm):
+            return int(step)
+        return None if variables(step) & {item.var for item in self.stage.loops} else step
 
-    def written(self, loop: Loop) -> int | None:
+    def written(self, loop: Loop) -> Any:
         """Stride of the result."""
         return self._step(self._written, loop)
 
-    def read(self, loop: Loop) -> list[int | None]:
+    def read(self, loop: Loop) -> list[Any]:
         """Strides of all `loads`."""
         return [self._step(offset, loop) for offset in self._read]
 
     def contiguous(self, loop: Loop) -> bool:
         """Whether vectors along ``loop`` are loaded and stored whole, or are one value."""
-        return self.written(loop) == 1 and all(s in (0, 1) for s in self.read(loop))
+        return _is(self.written(loop), 1) and all(_is(s, 0, 1) for s in self.read(loop))
 
 
 def outside_indices(value: Any) -> set[Any]:
@@ -99,13 +104,24 @@ def _mergeable(strides: Strides, outer: Loop, inner: Loop) -> bool:
         (strides.written(outer), strides.written(inner)),
         *zip(strides.read(outer), strides.read(inner), strict=True),
     ]
-    return all(a is not None and b is not None and a == b * inner.extent for a, b in pairs)
+    return all(a is not None and b is not None and _same(a, b * inner.extent) for a, b in pairs)
+
+
+def _is(step: Any, *wanted: int) -> bool:
+    return isinstance(step, int) and step in wanted
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two strides, numbers or expressions, are equal whatever the sizes are."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a == b
+    return bool(Analyzer().can_prove_equal(a, b))
 
 
 def _merge(stage: Stage, at: int) -> Stage:
     outer, inner = stage.loops[at : at + 2]
     var = tirx.Var("m", str(inner.var.ty.dtype))
-    size = tirx.IntImm(str(inner.var.ty.dtype), inner.extent)
+    size = tirx.Cast(str(inner.var.ty.dtype), inner.extent)
     values = {
         outer.var: tirx.floordiv(var, size),
         inner.var: tirx.floormod(var, size),
@@ -113,7 +129,7 @@ def _merge(stage: Stage, at: int) -> Stage:
     return Stage(
         (
             *stage.loops[:at],
-            Loop(var, outer.extent * inner.extent, inner.reduced),
+            Loop(var, outer.extent * inner.extent, inner.reduced, outer.most * inner.most),
             *stage.loops[at + 2 :],
         ),
         stage.buffer,

@@ -22,7 +22,7 @@ def emit(stage: Stage, isa: Isa) -> None:
         return
     inner = _vector_loop(strides)
     transpose = find_transpose(strides)
-    if transpose is not None and (inner is None or inner.extent < lanes_of(stage, isa)):
+    if transpose is not None and (inner is None or inner.most < lanes_of(stage, isa)):
         emit_transpose(strides.stage, transpose, isa)
     elif inner is None:
         with open_loops(strides.stage, strides.stage.loops) as values:
@@ -34,7 +34,7 @@ def emit(stage: Stage, isa: Isa) -> None:
 def _vector_loop(strides: Strides) -> Loop | None:
     """The longest loop along which all memory is contiguous."""
     candidates = [item for item in strides.stage.loops if strides.contiguous(item)]
-    return max(candidates, key=lambda item: item.extent, default=None)
+    return max(candidates, key=lambda item: item.most, default=None)
 
 
 def _vectors(stage: Stage, inner: Loop, isa: Isa) -> None:
@@ -45,5 +45,5 @@ def _vectors(stage: Stage, inner: Loop, isa: Isa) -> None:
         def block(start: Any, width: int) -> None:
             loop.for_lanes(start, width, lambda at, _: store(stage, values | {inner.var: at}))
 
-        threads = 1 if outer else parallel_chunks(inner.extent // lanes, work_of(stage))
+        threads = 1 if outer else parallel_chunks(inner.most // lanes, work_of(stage))
         loop.for_blocks(inner.extent, lanes, block, loop.parallel if threads > 1 else loop.serial)

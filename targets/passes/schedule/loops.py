@@ -15,14 +15,14 @@ def index(value: Any) -> Any:
     return T.int64(value) if isinstance(value, int) else value
 
 
-def serial(start: int, stop: int) -> Any:
+def serial(start: Any, stop: Any) -> Any:
     """A plain loop."""
-    return T.serial(T.int64(start), T.int64(stop))
+    return T.serial(index(start), index(stop))
 
 
-def parallel(start: int, stop: int) -> Any:
+def parallel(start: Any, stop: Any) -> Any:
     """A loop on the thread pool."""
-    return T.parallel(T.int64(start), T.int64(stop))
+    return T.parallel(index(start), index(stop))
 
 
 def vectorized(lanes: int) -> Any:
@@ -40,10 +40,10 @@ def for_lanes(start: Any, lanes: int, body: Callable[[Any, Any], None]) -> None:
 
 
 def for_blocks(
-    total: int,
+    total: Any,
     width: int,
     body: Callable[[Any, int], None],
-    loop: Callable[[int, int], Any] = serial,
+    loop: Callable[[Any, Any], Any] = serial,
 ) -> None:
     """`simd.for_blocks` with 64-bit counters."""
     simd.for_blocks(total, width, lambda start, size: body(index(start), size), loop)

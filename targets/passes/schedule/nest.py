@@ -28,7 +28,7 @@ def work_of(stage: Stage) -> int:
     """Roughly the operations of a stage, to decide on threads."""
     size = 1
     for item in stage.loops:
-        size *= item.extent
+        size *= item.most
     return size * (1 + 2 * cost(stage.value))
 
 
@@ -38,7 +38,7 @@ def open_loops(stage: Stage, outer: Sequence[Loop]) -> Iterator[dict[Any, Any]]:
     with ExitStack() as stack:
         values: dict[Any, Any] = {}
         for position, item in enumerate(outer):
-            threads = parallel_chunks(item.extent, work_of(stage)) if position == 0 else 1
+            threads = parallel_chunks(item.most, work_of(stage)) if position == 0 else 1
             kind = loop.parallel if threads > 1 else loop.serial
             values[item.var] = stack.enter_context(kind(0, item.extent))
         yield values

@@ -82,9 +82,9 @@ def emit_reduction(strides: Strides, isa: Isa) -> None:
     ]
     lanes = lanes_of(strides.stage, isa)
     if beside:
-        _beside(reduction, max(beside, key=lambda item: item.extent), lanes)
+        _beside(reduction, max(beside, key=lambda item: item.most), lanes)
     elif along:
-        _along(reduction, max(along, key=lambda item: item.extent), lanes)
+        _along(reduction, max(along, key=lambda item: item.most), lanes)
     else:
         _plain(reduction)
 
@@ -161,7 +161,7 @@ def _fill(buffer: Any, lanes: int, reduction: _Reduction) -> None:
 def _along(reduction: _Reduction, inner: Loop, lanes: int) -> None:
     """Lanes along the reduced loop ``inner``."""
     others = [item for item in reduction.reduced if item is not inner]
-    chains = max(1, min(_CHAINS, inner.extent // lanes))
+    chains = max(1, min(_CHAINS, inner.most // lanes))
     with open_loops(reduction.stage, reduction.kept) as values:
         sums = [T.alloc_buffer((lanes,), reduction.dtype) for _ in range(chains)]
         for buffer in sums:

@@ -6,14 +6,20 @@ is one stage and one pass over memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import tvm
 from tvm import s_tir, tirx
 from tvm_ffi import structural_map, structural_walk
 
+from millijoule.converters.ops.symbols import size_of
+from millijoule.sizes import Extent, most
+
+Sizes = Mapping[Any, Extent]  # what the size variables of a function stand for
+FIXED: Sizes = MappingProxyType({})
 _COSTLY = 6  # loads and library calls that a value may have and still be computed twice
 
 
@@ -23,11 +29,19 @@ class NoRuleError(Exception):
 
 @dataclass(frozen=True)
 class Loop:
-    """``var`` runs from 0 to ``extent``; ``reduced``: the stage accumulates over it."""
+    """``var`` runs from 0 to ``extent``; ``reduced``: the stage accumulates over it.
+
+    An extent that varies is an expression, and ``most`` the largest that it may be.
+    """
 
     var: Any
-    extent: int
+    extent: Any
     reduced: bool = False
+    most: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.extent, int):
+            object.__setattr__(self, "most", self.extent)
 
 
 @dataclass(frozen=True)
@@ -43,16 +57,23 @@ class Stage:
 
 @dataclass(frozen=True)
 class Stages:
-    """A function's parameters, the buffers between its stages, and the stages in order."""
+    """A function's parameters, the buffers between its stages, and the stages in order.
+
+    ``sizes``: what the function's size variables stand for.
+    """
 
     params: tuple[Any, ...]
     scratch: tuple[Any, ...]
     stages: tuple[Stage, ...]
+    sizes: Sizes
 
 
-def stages_of(func: tirx.PrimFunc) -> Stages:
-    """``func`` in stages. Raises NoRuleError if it has any other form."""
-    func = _inlined(func)
+def stages_of(func: tirx.PrimFunc, sizes: Sizes = FIXED) -> Stages:
+    """``func`` in stages. Raises NoRuleError if it has any other form.
+
+    ``sizes``: what the variables of its shapes stand for.
+    """
+    func = _inlined(func, sizes)
     if not isinstance(func.body, s_tir.SBlockRealize):
         raise NoRuleError("no root block")
     root = func.body.block
@@ -61,18 +82,21 @@ def stages_of(func: tirx.PrimFunc) -> Stages:
     if any(str(p.ty).startswith("T.handle") for p in func.params) or root.match_buffers:
         raise NoRuleError("parameters that are no buffers")
     return Stages(
-        tuple(func.params), tuple(root.alloc_buffers), tuple(_stage(nest) for nest in nests)
+        tuple(func.params),
+        tuple(root.alloc_buffers),
+        tuple(_stage(nest, sizes) for nest in nests),
+        sizes,
     )
 
 
-def _inlined(func: tirx.PrimFunc) -> tirx.PrimFunc:
+def _inlined(func: tirx.PrimFunc, sizes: Sizes) -> tirx.PrimFunc:
     """``func`` with every cheap or singly used injective block merged into its consumers."""
     schedule = s_tir.Schedule(tvm.IRModule({"main": func}), error_render_level="none")
     changed = True
     while changed:
         changed = False
         for block in schedule.get_child_blocks(schedule.get_sblock("root")):
-            if _worth_inlining(schedule, block):
+            if _worth_inlining(schedule, block, sizes):
                 try:
                     schedule.compute_inline(block)
                 except s_tir.schedule.schedule.ScheduleError:
@@ -82,7 +106,7 @@ def _inlined(func: tirx.PrimFunc) -> tirx.PrimFunc:
     return schedule.mod["main"]
 
 
-def _worth_inlining(schedule: Any, block: Any) -> bool:
+def _worth_inlining(schedule: Any, block: Any, sizes: Sizes) -> bool:
     node, consumers = schedule.get(block), schedule.get_consumers(block)
     spatial = all(v.iter_type == tirx.IterVar.DataPar for v in node.iter_vars)
     if not consumers or node.init is not None or not spatial:
@@ -90,7 +114,9 @@ def _worth_inlining(schedule: Any, block: Any) -> bool:
     if not isinstance(node.body, tirx.BufferStore):
         return False
     cheap = cost(node.body.value) < _COSTLY
-    once = len(consumers) == 1 and _volume(schedule.get(consumers[0])) <= _volume(node)
+    once = len(consumers) == 1 and _volume(schedule.get(consumers[0]), sizes) <= _volume(
+        node, sizes
+    )
     return cheap or once
 
 
@@ -110,19 +136,23 @@ def cost(value: Any) -> int:
     return total
 
 
-def _volume(block: Any) -> int:
+def _volume(block: Any, sizes: Sizes) -> int:
     total = 1
     for v in block.iter_vars:
-        total *= int(v.dom.extent)
+        total *= most(size_of(v.dom.extent, sizes))
     return total
 
 
-def _stage(nest: Any) -> Stage:
-    loops: list[tuple[Any, int]] = []
+def _extent(value: Any) -> Any:
+    return int(value) if isinstance(value, tirx.IntImm) else value
+
+
+def _stage(nest: Any, sizes: Sizes) -> Stage:
+    loops: list[tuple[Any, Any]] = []
     while isinstance(nest, tirx.For):
-        if nest.kind != tirx.ForKind.SERIAL or int(nest.min) != 0:
+        if nest.kind != tirx.ForKind.SERIAL or _extent(nest.min) != 0:
             raise NoRuleError("a loop that is not plain")
-        loops.append((nest.loop_var, int(nest.extent)))
+        loops.append((nest.loop_var, _extent(nest.extent)))
         nest = nest.body
     if not isinstance(nest, s_tir.SBlockRealize) or not isinstance(
         nest.block.body, tirx.BufferStore
@@ -138,16 +168,23 @@ def _stage(nest: Any) -> Stage:
     for v, value in zip(block.iter_vars, nest.iter_values, strict=True):
         if v.iter_type == tirx.IterVar.CommReduce:
             reduced |= variables(value)
-    ones = {var: tirx.IntImm(str(var.ty.dtype), 0) for var, extent in loops if extent == 1}
+    ones = {var: tirx.IntImm(str(var.ty.dtype), 0) for var, extent in loops if is_one(extent)}
     indices = [substitute(substitute(i, values), ones) for i in store.indices]
     init = None
     if block.init is not None:
         if not isinstance(block.init, tirx.BufferStore):
             raise NoRuleError("an initialisation of several values")
         init = substitute(substitute(block.init.value, values), ones)
-    kept = tuple(Loop(v, e, v in reduced) for v, e in loops if e != 1)
+    kept = tuple(
+        Loop(v, e, v in reduced, most(size_of(e, sizes))) for v, e in loops if not is_one(e)
+    )
     value = substitute(substitute(store.value, values), ones)
     return Stage(kept, store.buffer, tuple(indices), value, init)
+
+
+def is_one(extent: Any) -> bool:
+    """Whether a loop has one step whatever the sizes are."""
+    return isinstance(extent, int) and extent == 1
 
 
 def variables(value: Any) -> set[Any]:

@@ -58,8 +58,8 @@ def emit_transpose(stage: Stage, move: Transpose, isa: Isa) -> None:
     outer = [item for item in stage.loops if item not in (move.read, move.written)]
     rows, columns = move.read.extent // size * size, move.written.extent // size * size
     with open_loops(stage, outer) as values:
-        if rows and columns:
-            kind = loop.serial if outer else _parallel_if_large(stage, rows // size)
+        if not _is_zero(rows) and not _is_zero(columns):
+            kind = loop.serial if outer else _parallel_if_large(stage, move.read.most // size)
             with kind(0, rows // size) as i, loop.serial(0, columns // size) as j:
                 _tile(stage, move, values, i * size, j * size, size)
         _edge(stage, move, values, (0, rows), (columns, move.written.extent))
@@ -71,12 +71,21 @@ def _parallel_if_large(stage: Stage, tiles: int) -> Any:
 
 
 def _edge(
-    stage: Stage, move: Transpose, values: Values, rows: tuple[int, int], columns: tuple[int, int]
+    stage: Stage, move: Transpose, values: Values, rows: tuple[Any, Any], columns: tuple[Any, Any]
 ) -> None:
-    if rows[0] == rows[1] or columns[0] == columns[1]:
+    if _empty(rows) or _empty(columns):
         return
     with loop.serial(*rows) as i, loop.serial(*columns) as j:
         store(stage, {**values, move.read.var: i, move.written.var: j})
+
+
+def _is_zero(extent: Any) -> bool:
+    return isinstance(extent, int) and extent == 0
+
+
+def _empty(bounds: tuple[Any, Any]) -> bool:
+    """Whether there is nothing between ``bounds`` whatever the sizes are."""
+    return all(isinstance(b, int) for b in bounds) and bounds[0] == bounds[1]
 
 
 def _tile(stage: Stage, move: Transpose, values: Values, i: Any, j: Any, size: int) -> None:

@@ -69,7 +69,8 @@ K = ("kernels", 0)
 
 BROKEN = [
     (put("format", value="zip"), "manifest.format"),
-    (put("schema", value=2), "manifest.schema"),
+    (put("schema", value=3), "manifest.schema"),
+    (put("schema", value=2), "manifest.io.dims"),
     (put("schema", value="1"), "manifest.schema"),
     (put("surprise", value=1), "surprise"),
     (drop("arena"), "manifest.arena"),

@@ -333,6 +333,7 @@ def test_build_hands_everything_over(
         build=build,
         get_target=checked.append,
         check_limits=lambda target, **budget: checked.append(budget),
+        check_plugins=lambda *_: None,
     )
     options = ["--batch", "2", "--streaming", "--threads", "3", "--target", "t", "--emit", "c"]
     np.savez("c.npz", x=np.ones((3, 4), np.float32))
@@ -347,6 +348,7 @@ def test_build_hands_everything_over(
     assert checked == ["t", {"board": "b", "flash": 512 << 10, "ram": 1 << 20}]
     assert seen == {
         "source": "src",
+        "dynamic": None,
         "streaming": True,
         "batch": 2,
         "dtype": "int8",
@@ -354,6 +356,8 @@ def test_build_hands_everything_over(
         "target": "t",
         "threads": 3,
         "emit": "c",
+        "split": None,
+        "plugins": False,
         "board": "b",
         "flash": 512 << 10,
         "ram": 1 << 20,
@@ -378,7 +382,12 @@ def test_missing_host_packages_are_code_4(monkeypatch: pytest.MonkeyPatch, capsy
 
     fake_host(monkeypatch, "converters", convert=convert)
     fake_host(
-        monkeypatch, "targets", build=None, get_target=len, check_limits=lambda *_, **__: None
+        monkeypatch,
+        "targets",
+        build=None,
+        get_target=len,
+        check_limits=lambda *_, **__: None,
+        check_plugins=lambda *_: None,
     )
     assert main(["build", "x"]) == 4
     assert "No module named 'torch'" in capsys.readouterr().err

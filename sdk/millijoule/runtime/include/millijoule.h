@@ -61,6 +61,15 @@ typedef struct {
   int64_t initial; /* states: offset of the initial value in the weights blob, or -1 for zeros */
 } mj_tensor;
 
+/* A dimension whose size may vary from run to run. Buffers of the caller need no more bytes than the
+ * tensors have; shapes and bytes of mj_tensor are those of the largest sizes. */
+typedef struct {
+  const char *name;
+  int32_t min, max;
+} mj_dim;
+
+#define MJ_MAX_DIMS 8u
+
 typedef struct mj_context mj_context;
 
 /* Called before (phase 0) and after (phase 1) kernel `index`. After kernel `index`, its output still
@@ -97,6 +106,10 @@ typedef struct {
   mj_status (*entry)(mj_context *, const void *const *inputs, void *const *outputs);
   const mj_device_ops *device; /* NULL: kernels run on this processor */
   const void *device_program;  /* for `device` alone */
+  uint32_t n_dims; /* 0: every size is fixed, and what follows is NULL */
+  const mj_dim *dims;
+  /* Generated. Size of an axis of a tensor (inputs first, then outputs) that varies; -1 for others. */
+  int64_t (*extent)(const int32_t *sizes, uint32_t tensor, uint32_t axis);
 } mj_model_desc;
 
 struct mj_context {
@@ -114,6 +127,7 @@ struct mj_context {
   uint64_t *kernel_ticks;/* n_kernels counters that clock differences are added to */
   void *pool;            /* thread pool, NULL for one thread */
   void *device;          /* what `open` of the descriptor's device made */
+  int32_t sizes[MJ_MAX_DIMS]; /* current sizes of the model's dims; see mj_set_size */
 };
 
 /* The model this library or firmware was linked with. */
@@ -132,6 +146,16 @@ mj_status mj_run(mj_context *ctx, const void *const *inputs, void *const *output
 /* As mj_run, but look at every floating-point input first: MJ_ERR_NOT_FINITE, with nothing run and no state
  * changed, if one holds NaN or infinity. For callers that do not vouch for their sensors. */
 mj_status mj_run_finite(mj_context *ctx, const void *const *inputs, void *const *outputs);
+/* Give dimension `dim` (an index into model->dims) the size that the next runs have; every one starts at
+ * its largest. MJ_ERR_ARGUMENT, with the size as it was, beyond its bounds. Tensors are dense for the
+ * current sizes: a [batch, seq] of 2 × 5 is 10 elements, whatever its largest shape is. */
+mj_status mj_set_size(mj_context *ctx, uint32_t dim, int64_t size);
+/* The current size of dimension `dim`, or -1 if there is no such dimension. */
+int64_t mj_size(const mj_context *ctx, uint32_t dim);
+/* The current size of `axis` of tensor `tensor`, inputs first, then outputs; -1 if there is none such. */
+int64_t mj_extent(const mj_context *ctx, uint32_t tensor, uint32_t axis);
+/* The current bytes of tensor `tensor`, or 0 if there is none such. */
+size_t mj_tensor_bytes(const mj_context *ctx, uint32_t tensor);
 /* Put every state back to its initial value. */
 mj_status mj_reset(mj_context *ctx);
 /* Pointer to the current value of state `index`, or NULL. Of a GPU's state it is a copy, to be read only. */

@@ -33,6 +33,13 @@ static int consistent(const mj_model_desc *model) {
     }
     bank += mj_align_up(state->bytes);
   }
+  for (uint32_t i = 0; i < model->n_dims && i < MJ_MAX_DIMS; i++) {
+    if (model->dims == NULL || model->dims[i].min < 1 ||
+        model->dims[i].max < model->dims[i].min) {
+      return 0;
+    }
+  }
+  if (model->n_dims > MJ_MAX_DIMS || (model->n_dims > 0 && model->extent == NULL)) return 0;
   return model->entry != NULL && bank <= model->state_bytes &&
          model->state_bytes % MJ_ALIGNMENT == 0 && model->state_offset % MJ_ALIGNMENT == 0 &&
          model->workspace_offset % MJ_ALIGNMENT == 0 &&
@@ -73,6 +80,7 @@ mj_status mj_init(mj_context *ctx, const mj_model_desc *model, const void *weigh
   ctx->model = model;
   ctx->weights = weights;
   ctx->arena = arena;
+  for (uint32_t i = 0; i < model->n_dims; i++) ctx->sizes[i] = model->dims[i].max;
   if (model->device != NULL) {
     const mj_status opened = model->device->open(ctx);
     if (opened != MJ_OK) {
@@ -156,13 +164,13 @@ static mj_status check_pointers(const mj_context *ctx, const void *const *inputs
 
 /* NaN and infinity are what has an exponent of ones; integers are always finite. Counts instead of
  * stopping at the first: the answer is nearly always yes, and a loop without exits is faster. */
-static int finite(const mj_tensor *tensor, const void *data) {
+static int finite(mj_dtype dtype, const void *data, size_t bytes) {
   uint32_t found = 0;
-  if (tensor->dtype == MJ_FLOAT32) {
-    const uint32_t *bits = data, *end = bits + tensor->bytes / sizeof *bits;
+  if (dtype == MJ_FLOAT32) {
+    const uint32_t *bits = data, *end = bits + bytes / sizeof *bits;
     while (bits < end) found += (*bits++ & 0x7f800000u) == 0x7f800000u;
-  } else if (tensor->dtype == MJ_FLOAT16) {
-    const uint16_t *bits = data, *end = bits + tensor->bytes / sizeof *bits;
+  } else if (dtype == MJ_FLOAT16) {
+    const uint16_t *bits = data, *end = bits + bytes / sizeof *bits;
     while (bits < end) found += (*bits++ & 0x7c00u) == 0x7c00u;
   }
   return found == 0;
@@ -189,7 +197,9 @@ mj_status mj_run_finite(mj_context *ctx, const void *const *inputs, void *const 
   const mj_status status = check_pointers(ctx, inputs, outputs);
   if (status != MJ_OK) return status;
   for (uint32_t i = 0; i < ctx->model->n_inputs; i++) {
-    if (!finite(&ctx->model->inputs[i], inputs[i])) return MJ_ERR_NOT_FINITE;
+    const mj_tensor *tensor = &ctx->model->inputs[i];
+    const size_t bytes = ctx->model->n_dims > 0 ? mj_tensor_bytes(ctx, i) : tensor->bytes;
+    if (!finite(tensor->dtype, inputs[i], bytes)) return MJ_ERR_NOT_FINITE;
   }
   return run(ctx, inputs, outputs);
 }

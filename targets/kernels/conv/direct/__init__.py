@@ -30,6 +30,7 @@ from typing import Any
 import tvm.script.ir_builder.tirx as T
 
 from millijoule.converters.ops import TensorType, tir
+from millijoule.sizes import Size, most
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.conv.direct.chunks import CHUNK_BYTES, plan_jobs
 from millijoule.targets.kernels.conv.direct.gpu import emit_conv
@@ -40,7 +41,7 @@ from millijoule.targets.kernels.conv.direct.tile import (
     packed_width,
 )
 from millijoule.targets.kernels.conv.flat import Flat, PixelWriter
-from millijoule.targets.kernels.conv.shape import ConvShape
+from millijoule.targets.kernels.conv.shape import Axis, ConvShape
 from millijoule.targets.kernels.conv.tiles import Run, cut, tap_bounds, taps_of
 from millijoule.targets.kernels.epilogue import Step
 from millijoule.targets.kernels.form import KernelForm
@@ -89,10 +90,19 @@ def _parts(shape: ConvShape, tile: ConvTile) -> list[tuple[ConvShape, int]]:
     """
     if not shape.pointwise:
         return [(shape, 0)]
+    if isinstance(shape.batch, Size):
+        return [(_image_rows(shape, tile), 0)]
     length = -(-shape.pixels // -(-shape.pixels // tile.pixels))
     rest = shape.pixels % length
     parts = [(shape.as_rows(shape.pixels - rest, length), 0)]
     return parts + ([(shape.as_rows(rest, rest), shape.pixels - rest)] if rest else [])
+
+
+def _image_rows(shape: ConvShape, tile: ConvTile) -> ConvShape:
+    """A pointwise convolution of a batch that varies: every image as one row, if it is small."""
+    if shape.columns.out >= tile.pixels:
+        return shape
+    return replace(shape, rows=Axis(1), columns=Axis(shape.rows.out * shape.columns.out))
 
 
 def _rows_of_tile(shape: ConvShape, tile: ConvTile) -> int:
@@ -115,7 +125,7 @@ def _elements_ahead(shape: ConvShape, tile: ConvTile, width: int, isa: Isa) -> i
     total = -(-shape.group_outputs // width) * block
     stacked = _rows_of_tile(shape, tile)
     across = sum(run.count for run in cut(shape.columns, tile.pixels))
-    tiles = shape.batch * -(-shape.rows.out // stacked) * across
+    tiles = most(shape.batch) * -(-shape.rows.out // stacked) * across
     small = total <= CHUNK_BYTES or block > MOST_BLOCK_BYTES
     return (
         0

@@ -7,6 +7,8 @@ from typing import Any
 
 import tvm.script.ir_builder.tirx as T
 
+from millijoule.sizes import Size, most
+from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.conv.shape import ConvShape
 from millijoule.targets.kernels.form import parallel_chunks, rows_of_chunk
 
@@ -16,7 +18,7 @@ CHUNK_BYTES = 256 << 10
 
 @dataclass(frozen=True)
 class Jobs:
-    """``blocks`` of channels × chunks of ``size`` of all ``rows``.
+    """``blocks`` of channels × chunks of ``size`` of all ``rows``, a `Size` if the batch varies.
 
     ``weights_first``: blocks are in the outer loop, because the weights do not fit in the cache.
     Threads take neighbouring jobs: rows first, so that the next kernel finds its rows where this
@@ -25,14 +27,14 @@ class Jobs:
 
     blocks: int
     size: int
-    rows: int
+    rows: int | Size
     weights_first: bool
     parallel: bool
 
     @property
-    def chunks(self) -> int:
+    def chunks(self) -> Any:
         """Number of chunks."""
-        return -(-self.rows // self.size)
+        return simd.ceil_div(self.rows, self.size)
 
     @property
     def loop(self) -> Any:
@@ -54,12 +56,13 @@ def plan_jobs(shape: ConvShape, blocks: int, *, whole: bool) -> Jobs:
     """The jobs of ``blocks`` of channels; ``whole``: an image is one chunk."""
     rows = shape.batch * shape.rows.out
     row_bytes = 4 * (shape.columns.size * shape.channels + shape.columns.out * shape.outputs)
-    size = min(rows, max(1, CHUNK_BYTES // row_bytes))
+    largest = most(rows)
+    size = min(largest, max(1, CHUNK_BYTES // row_bytes))
     weights_first = shape.depth * shape.outputs * 4 > CHUNK_BYTES
-    parallel = parallel_chunks(blocks * rows, shape.multiply_adds) > 1
+    parallel = parallel_chunks(blocks * largest, shape.multiply_adds) > 1
     if whole:
         size = shape.rows.out
-        parallel = parallel and blocks * shape.batch > 1
+        parallel = parallel and blocks * most(shape.batch) > 1
     elif parallel and not (weights_first and blocks % 2 == 0):
-        size = rows_of_chunk(rows, -(-rows // size))
+        size = rows_of_chunk(largest, -(-largest // size))
     return Jobs(blocks, size, rows, weights_first, parallel)
