@@ -11,6 +11,8 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -81,7 +83,7 @@ class Cubin:
 def compile_cubin(source: str, sm: int) -> Cubin:
     """Compile CUDA C. DeviceError if the compiler is not installed or refuses the source."""
     found = compiler_for(sm)
-    with _Program(_library(found), source) as program:
+    with _locale_kept(), _Program(_library(found), source) as program:
         log = program.compile(f"--gpu-architecture=sm_{sm}", *_OPTIONS)
         return Cubin(program.cubin(), sm, found.version, read_resources(log))
 
@@ -115,6 +117,18 @@ def _library(compiler: Compiler) -> Any:
         f"[nvrtc] CUDA {compiler.version} must be installed to compile kernels, but "
         f"{compiler.package} is missing; run: pip install 'millijoule[jetson]'"
     )
+
+
+@contextmanager
+def _locale_kept() -> Iterator[None]:
+    """NVRTC leaves the calling thread in the C locale, in which Python reads files as ASCII."""
+    uselocale = ctypes.CDLL(None).uselocale
+    uselocale.argtypes, uselocale.restype = [ctypes.c_void_p], ctypes.c_void_p
+    before = uselocale(None)
+    try:
+        yield
+    finally:
+        uselocale(before)
 
 
 class _Program:

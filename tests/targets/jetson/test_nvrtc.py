@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ def test_machine_code(sm: int) -> None:
     assert 8 <= cubin.kernels["copy"].registers <= 32
     assert cubin.kernels["turn"].spills == 0
     assert cubin.kernels["turn"].occupancy(sm, 256).share == 1
+
+
+@pytest.mark.parametrize("sm", [72, 87, 110])
+def test_the_locale_stays(sm: int) -> None:
+    before = locale.getpreferredencoding(False)
+    compile_cubin(SOURCE, sm)
+    assert locale.getpreferredencoding(False) == before
 
 
 def test_the_report_of_the_assembler() -> None:
