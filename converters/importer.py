@@ -41,8 +41,13 @@ _WHOLE = (
 
 def tensor_type(expr: relax.Expr) -> TensorType:
     """Type of a Relax tensor expression; sizes that vary are `millijoule.sizes.Size`."""
-    shape: tuple[Any, ...] = tuple(size_of(d) for d in expr.ty.shape)
-    return TensorType(shape, str(expr.ty.dtype))
+    return from_relax_type(expr.ty)
+
+
+def from_relax_type(ty: relax.TensorType) -> TensorType:
+    """The tensor type of a Relax type; the other way round is `relax_type`."""
+    shape: tuple[Any, ...] = tuple(size_of(d) for d in ty.shape)
+    return TensorType(shape, str(ty.dtype))
 
 
 def relax_type(t: TensorType) -> relax.TensorType:

@@ -8,7 +8,6 @@ inputs and outputs are the caller's.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +22,7 @@ from millijoule.converters.ops.symbols import size_of
 from millijoule.errors import UnsupportedError
 from millijoule.sizes import Extent
 from millijoule.targets.passes.count import count_arithmetic
+from millijoule.targets.passes.match import returned
 from millijoule.targets.passes.meta import META_KEY, KernelMeta
 from millijoule.targets.passes.sizes import size_variables, sizes_of, with_sizes
 
@@ -102,7 +102,7 @@ class _Planner:
         for i, param in enumerate(self._main.params):
             self._refs[param] = Ref("input", i, tensor_type(param))
         bindings = [b for block in body.blocks for b in block.bindings]
-        self._outputs = _output_vars(body.body, {b.var: b.value for b in bindings})
+        self._outputs = returned(body.body, {b.var: b.value for b in bindings})[0]
         for binding in bindings:
             self._bind(binding.var, binding.value)
         for index, var in enumerate(self._outputs):
@@ -211,19 +211,6 @@ class _Planner:
         offset = self._plan.planned_bytes
         self._plan.planned_bytes += align(size, self._plan.alignment)
         return offset
-
-
-def _output_vars(body: relax.Expr, bound: dict[relax.Var, relax.Expr]) -> list[relax.Var]:
-    """The variables that the function returns, looking through tuples and aliases."""
-    while isinstance(body, relax.Var) and isinstance(bound.get(body), relax.Var | relax.Tuple):
-        body = bound[body]
-    fields: Sequence[relax.Expr] = body.fields if isinstance(body, relax.Tuple) else [body]
-    resolved = []
-    for item in fields:
-        while isinstance(item, relax.Var) and isinstance(bound.get(item), relax.Var):
-            item = bound[item]
-        resolved.append(item)
-    return resolved
 
 
 def _written(func: tirx.PrimFunc) -> list[bool]:

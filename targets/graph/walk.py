@@ -10,7 +10,12 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from millijoule.converters.importer import ATTRS_KEY, COMPOSITE_PREFIX, LAYER_KEY
+from millijoule.converters.importer import (
+    ATTRS_KEY,
+    COMPOSITE_PREFIX,
+    LAYER_KEY,
+    from_relax_type,
+)
 from millijoule.converters.ops import TensorType
 from millijoule.errors import UnsupportedError
 from millijoule.targets.graph.node import Arg, Emitter, Node, Scan, Table, Value, Written
@@ -157,7 +162,7 @@ def _types(ty: Any) -> tuple[TensorType, ...]:
     """Types of one result or of a tuple of them."""
     if isinstance(ty, relax.TupleType):
         return tuple(t for f in ty.fields for t in _types(f))
-    return (TensorType(tuple(int(d) for d in ty.shape), str(ty.dtype)),)
+    return (from_relax_type(ty),)
 
 
 def _attributes(call: relax.Call) -> dict[str, Any]:

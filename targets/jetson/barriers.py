@@ -23,6 +23,7 @@ from tvm_ffi import structural_equal, structural_walk
 
 from millijoule.errors import UnsupportedError
 from millijoule.targets.jetson.lockstep import Evaluator, Unknown, Value, is_barrier, varies
+from millijoule.targets.jetson.memory import itemsize, nbytes
 
 _NOBODY, _SEVERAL = -1, -2
 
@@ -107,7 +108,7 @@ class _Walker:
 
     def _on_allocbuffer(self, node: Any) -> None:
         if str(node.buffer.scope()).startswith("shared"):
-            self._shared[node.buffer] = _Shared(_bytes(node.buffer))
+            self._shared[node.buffer] = _Shared(nbytes(node.buffer))
 
     def _on_attrstmt(self, node: Any) -> None:
         if node.attr_key == "thread_extent":
@@ -193,7 +194,7 @@ class _Walker:
 
     def _touched(self, buffer: Any, index: Value) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(bytes, threads) of an access by the active threads."""
-        shared, size = self._shared[buffer], _itemsize(buffer)
+        shared, size = self._shared[buffer], itemsize(buffer)
         if isinstance(index, Unknown):
             who = np.flatnonzero(self._mask)
             every = np.arange(len(shared.readers))
@@ -247,12 +248,3 @@ def _note(owners: np.ndarray, where: np.ndarray, who: np.ndarray) -> None:
 def _rounds(extent: int) -> list[int]:
     """The rounds of a loop that stand for all: the first two and the last."""
     return sorted({0, 1, extent - 1} & set(range(extent)))
-
-
-def _itemsize(buffer: Any) -> int:
-    kind = str(buffer.ty.dtype)
-    return 1 if kind == "bool" else np.dtype(kind).itemsize
-
-
-def _bytes(buffer: Any) -> int:
-    return math.prod(int(extent) for extent in buffer.shape) * _itemsize(buffer)

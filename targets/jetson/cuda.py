@@ -6,12 +6,10 @@ is nothing but launches of kernels on its parameters. Neither a driver nor the t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import tvm
 from tvm import s_tir, tirx
 from tvm.tirx.build import codegen_build, split_host_device_mods
@@ -20,6 +18,7 @@ from tvm_ffi import structural_walk
 from millijoule.errors import UnsupportedError
 from millijoule.targets.cpu.lower import plain_c_abi
 from millijoule.targets.jetson.barriers import check_barriers
+from millijoule.targets.jetson.memory import nbytes
 
 _DYNAMIC_SHARED = "tirx.use_dyn_shared_memory"
 _AXES = {
@@ -167,7 +166,7 @@ def _launches(name: str, func: tirx.PrimFunc) -> Launches:
 
     def allocate(statement: tirx.AllocBuffer) -> None:
         places[statement.buffer] = len(func.params) + len(scratch)
-        scratch.append(_bytes(statement.buffer))
+        scratch.append(nbytes(statement.buffer))
 
     def declare(statement: tirx.DeclBuffer) -> None:
         places[statement.buffer] = places[_base(statement.data)]
@@ -218,10 +217,3 @@ def _launch(name: str, node: tvm.ir.Call, places: Mapping[Any, int]) -> Launch:
 def _base(pointer: Any) -> Any:
     """The buffer or pointer variable whose memory ``pointer`` is."""
     return pointer.args[0] if isinstance(pointer, tvm.ir.Call) else pointer
-
-
-def _bytes(buffer: Any) -> int:
-    """Bytes of a buffer of static shape."""
-    kind = str(buffer.ty.dtype)
-    size = 1 if kind == "bool" else np.dtype(kind).itemsize
-    return math.prod(int(extent) for extent in buffer.shape) * size

@@ -13,6 +13,8 @@ import tvm
 from tvm import relax
 from tvm_ffi import structural_map
 
+from millijoule.targets.passes.match import returned
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -43,18 +45,7 @@ def variables_in(expr: relax.Expr) -> list[relax.Var]:
 
 def results_of(module: tvm.IRModule) -> tuple[list[relax.Expr], set[relax.Var]]:
     """What ``main`` returns, and the variables of tuples and aliases that were looked through."""
-    bound = {b.var: b.value for b in bindings_of(module)}
-    through: set[relax.Var] = set()
-
-    def resolve(expr: relax.Expr) -> relax.Expr:
-        while isinstance(expr, relax.Var) and isinstance(bound.get(expr), relax.Var | relax.Tuple):
-            through.add(expr)
-            expr = bound[expr]
-        return expr
-
-    body = resolve(module["main"].body.body)
-    fields = body.fields if isinstance(body, relax.Tuple) else [body]
-    return [resolve(field) for field in fields], through
+    return returned(module["main"].body.body, {b.var: b.value for b in bindings_of(module)})
 
 
 def extract(

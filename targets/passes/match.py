@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tvm
@@ -14,6 +14,27 @@ def op_name(expr: relax.Expr | None) -> str:
     if isinstance(expr, relax.Call) and isinstance(expr.op, tvm.ir.Op):
         return str(expr.op.name)
     return ""
+
+
+def returned(
+    body: relax.Expr, bound: Mapping[relax.Var, relax.Expr]
+) -> tuple[list[relax.Expr], set[relax.Var]]:
+    """What a function with the result ``body`` returns, one by one, and the variables of tuples
+    and aliases that were looked through.
+
+    ``bound``: what each variable is bound to.
+    """
+    through: set[relax.Var] = set()
+
+    def resolve(expr: relax.Expr) -> relax.Expr:
+        while isinstance(expr, relax.Var) and isinstance(bound.get(expr), relax.Var | relax.Tuple):
+            through.add(expr)
+            expr = bound[expr]
+        return expr
+
+    result = resolve(body)
+    fields = result.fields if isinstance(result, relax.Tuple) else [result]
+    return [resolve(field) for field in fields], through
 
 
 def constants(values: relax.Expr) -> Sequence[int] | None:

@@ -21,7 +21,7 @@ from tvm import relax, tirx
 from tvm.relax.expr_functor import PyExprMutator, mutator
 from tvm_ffi import structural_map, structural_walk
 
-from millijoule.converters.importer import relax_type, tensor_type
+from millijoule.converters.importer import from_relax_type, relax_type, tensor_type
 from millijoule.converters.ops import TensorType
 from millijoule.targets.passes.match import op_name
 from millijoule.targets.passes.meta import KernelMeta
@@ -59,7 +59,7 @@ class _Storing(PyExprMutator):
         gv, operands = call.args[0], [_stored(a) for a in call.args[1].fields]
         func = self._mod[gv]
         meta = KernelMeta.of_function(func)
-        results = [_tensor(t) for t in _types(call.ty_args[0])]
+        results = [from_relax_type(t) for t in _types(call.ty_args[0])]
         kept = self._returned.get(var, set())
         whole = not isinstance(call.ty_args[0], relax.TupleType)
         read = _read(func)
@@ -80,11 +80,6 @@ class _Storing(PyExprMutator):
             for t, h in zip(results, half[first:], strict=True)
         ]
         return relax.call_tir(self._done[key], operands, types[0] if whole else types)
-
-
-def _tensor(ty: Any) -> TensorType:
-    """Shape and dtype."""
-    return TensorType(tuple(int(d) for d in ty.shape), str(ty.dtype))
 
 
 def _types(ty: Any) -> Sequence[Any]:
