@@ -58,21 +58,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     models=tuple(options.models or (QUICK if options.quick else SUBJECTS)),
                     peers=tuple(options.peers or (QUICK_PEERS if options.quick else PEERS)),
                     cache=options.cache.resolve(),
+                    prepare_only=options.prepare,
                     loops=loops,
                     progress=_shower(bar, name),
                 )
                 results.append(CASES[name](settings))
             report.show(console, results[-1])
     document = report.document(results, before, report.conditions(), rounds)
+    document["left_out"] = left_out = _left_out(options, chosen, rounds)
+    for words in left_out:
+        console.print(f"left out: {words}")
     for warning in document["warnings"]:
         console.print(f"[yellow]warning: {warning}[/]")
     options.out.mkdir(parents=True, exist_ok=True)
     stem = report.file_stem(before)
+    if options.prepare:
+        return 0
     report.write_json(options.out / f"{stem}.json", document)
     report.write_chart(options.out / f"{stem}.png", results)
     console.print(f"wrote {options.out / stem}.json and .png")
     missed = any(not goal.met for result in results for goal in result.goals)
     return 1 if options.check and missed else 0
+
+
+def _left_out(options: argparse.Namespace, chosen: Collection[str], rounds: int) -> list[str]:
+    """What a full run would do besides."""
+    words = []
+    if rounds < ROUNDS:
+        words.append(f"{ROUNDS - rounds} of {ROUNDS} rounds")
+    without = [name for name in CASES if name not in chosen]
+    if without:
+        words.append(f"cases {', '.join(without)}")
+    for kind, every, some, quick in (
+        ("models", SUBJECTS, options.models, QUICK),
+        ("peers", PEERS, options.peers, QUICK_PEERS),
+    ):
+        kept = some or (quick if options.quick else every)
+        rest = [name for name in every if name not in kept]
+        if rest and "models" in chosen:
+            words.append(f"{kind} {', '.join(rest)}")
+    return words
 
 
 def _shower(bar: Progress, name: str) -> ShowProgress:
@@ -129,6 +154,11 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path("build/benchmarks"),
         help="folder for <date>-<cpu>.json and .png (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--prepare",
+        action="store_true",
+        help="for case models: convert and build into --cache and compare outputs, time nothing",
     )
     parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
     return parser

@@ -7,21 +7,19 @@ aarch64. QEMU's user emulation runs the interpreter with the folder as its root 
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from millijoule.errors import DeviceError
 from millijoule.remote import get_device
 from millijoule.remote.counting import Counters, Counts, plugin_library, plugin_option
+from mjbench import debian
 
 RELEASE, PYTHON = "bookworm", "3.11"
 PACKAGES = "python3-minimal,libpython3-stdlib,python3,libstdc++6,libgcc-s1,zlib1g,libgomp1"
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux_2_17_aarch64")
-SECONDS = 1800
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Userland:
         for name, value in environment.items():
             command += ["-E", f"{name}={value}"]
         command += [str(self.root / f"usr/bin/python{PYTHON}"), str(script), *arguments]
-        _run(command, folder)
+        debian.run(command, folder)
         return counters.read()
 
 
@@ -65,25 +63,12 @@ def make_userland(folder: Path, wheels: Sequence[str]) -> Userland:
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "downloads").mkdir(parents=True)
-        options = ["--arch=arm64", "--variant=extract", f"--include={PACKAGES}"]
-        _run(["mmdebstrap", *options, RELEASE, str(made.root)], folder)
+        debian.unpack(RELEASE, "arm64", PACKAGES, made.root)
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps"]
         command += ["--only-binary=:all:", f"--python-version={PYTHON}", "-d", "downloads"]
-        _run([*command, *(f"--platform={name}" for name in PLATFORMS), *wheels], folder)
+        debian.run([*command, *(f"--platform={name}" for name in PLATFORMS), *wheels], folder)
         for wheel in sorted((folder / "downloads").glob("*.whl")):
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(made.wheels)
         (folder / "complete").touch()
     return made
-
-
-def _run(command: Sequence[str], folder: Path) -> None:
-    try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=False, timeout=SECONDS
-        )
-    except FileNotFoundError:
-        raise DeviceError(f"[userland] {command[0]} is not installed") from None
-    if done.returncode:
-        words = (done.stderr.strip() or "nothing").splitlines()[-1][:300]
-        raise DeviceError(f"[userland] {command[0]} ended with {done.returncode}: {words}")

@@ -27,6 +27,7 @@ class Settings:
         models: names of the whole models to time.
         peers: names of the runtimes to time them with.
         cache: folder for what contenders make of models; it may be kept.
+        prepare_only: fill ``cache`` and compare outputs, but time no whole models.
         progress: called with rounds done and rounds in all.
     """
 
@@ -38,6 +39,7 @@ class Settings:
     models: tuple[str, ...]
     peers: tuple[str, ...]
     cache: Path
+    prepare_only: bool
     loops: Loops
     progress: ShowProgress
 

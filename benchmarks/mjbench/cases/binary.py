@@ -107,6 +107,7 @@ def run_binary(settings: Settings) -> CaseResult:
         goals=goals,
         notes=[
             "CPU time of the process",
+            *(["left out: BERT-base and BiBERT, not among --models"] if network is None else []),
             *(f"kernels of BiBERT, µs: {name} {value:,.0f}" for name, value in rows.items()),
         ],
         extra={"file_bytes": network and network.size, "kernels_us": rows},

@@ -69,6 +69,7 @@ def run_models(settings: Settings) -> CaseResult:
     found = Found()
     available = _available(settings.peers, found)
     total = len(settings.models) * len(settings.threads)
+    rounds = 0 if settings.prepare_only else settings.rounds
     for index, name in enumerate(settings.models):
         folder = settings.cache / f"{name}-{subjects.fingerprint()}"
         try:
@@ -78,12 +79,12 @@ def run_models(settings: Settings) -> CaseResult:
             continue
         ready = _prepared(name, folder, available, found)
         for turn, threads in enumerate(settings.threads):
-            done = (index * len(settings.threads) + turn) * settings.rounds
+            done = (index * len(settings.threads) + turn) * rounds
 
             def progress(n: int, done: int = done) -> None:
-                settings.progress(done + n, total * settings.rounds)
+                settings.progress(done + n, total * rounds)
 
-            _race(name, folder, ready, threads, settings.rounds, found, progress)
+            _race(name, folder, ready, threads, rounds, found, progress)
     return CaseResult(
         name="models",
         title="Whole models, batch 1, float32",
@@ -190,7 +191,7 @@ def _race(
     found: Found,
     progress: Callable[[int], None],
 ) -> None:
-    """Interleave all contenders of one model."""
+    """Compare outputs, then interleave all contenders of one model (``rounds`` 0: do not)."""
     expected = np.load(folder / "expected.npy")
     served: list[Served] = []
     try:
@@ -209,7 +210,7 @@ def _race(
                 found.leave_out(model, peer, str(error))
                 continue
             served.append(contender)
-        if served:
+        if served and rounds:
             _measure(model, served, rounds, found, progress)
     finally:
         for contender in served:
