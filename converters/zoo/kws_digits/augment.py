@@ -13,6 +13,7 @@ import numpy as np
 RATE = 16_000
 CLIP = RATE  # samples of one clip: a second
 MU = 255.0
+NOISY = 0.75  # share of training clips with noise
 
 Words = Callable[[], np.ndarray]
 """Draws a random word of the same split, for babble."""
@@ -136,9 +137,16 @@ def finish(clip: np.ndarray) -> np.ndarray:
 
 
 def training_clip(
-    word: np.ndarray, words: Words, rng: np.random.Generator, lowest_snr: float = 2.0
+    word: np.ndarray,
+    words: Words,
+    rng: np.random.Generator,
+    lowest_snr: float = 2.0,
+    noisy: float = NOISY,
 ) -> np.ndarray:
-    """One training example of a word; noise, if any, from ``lowest_snr`` to 40 dB below it."""
+    """One training example of a word.
+
+    A share ``noisy`` of examples has noise, from ``lowest_snr`` to 40 dB below the word.
+    """
     x = word
     if rng.random() < 0.8:
         x = change_speed(x, np.exp(rng.uniform(np.log(0.82), np.log(1.22))))
@@ -157,7 +165,7 @@ def training_clip(
             start = int(rng.integers(0, min(CLIP - x.size, RATE // 4) + 1))
         end = min(CLIP, start + x.size + int(rng.integers(0, RATE // 5)))
     clip = place(x, start)
-    if rng.random() < 0.75:
+    if rng.random() < noisy:
         snr = rng.uniform(lowest_snr, 40)
         clip[:end] += noise(end, words, rng) * rms(x) * 10 ** (-snr / 20)
     if rng.random() < 0.4:

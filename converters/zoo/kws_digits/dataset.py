@@ -11,7 +11,7 @@ import numpy as np
 
 from millijoule.audio import LogMel
 
-from .augment import condition_clip, silence_clip, training_clip, warp_bands
+from .augment import NOISY, condition_clip, silence_clip, training_clip, warp_bands
 from .words import DIGITS, LABELS, NEAR_MISSES, label_of
 
 FRAMES = 98  # whole frames in a second
@@ -120,7 +120,7 @@ def _start_worker(folder: Path, split: str, features: LogMel) -> None:
 
 
 def _training_chunk(
-    seed: tuple[int, int], count: int, lowest_snr: float
+    seed: tuple[int, int], count: int, lowest_snr: float, noisy: float
 ) -> tuple[np.ndarray, np.ndarray]:
     speech, sampler, features = _worker
     rng = np.random.default_rng(seed)
@@ -136,7 +136,7 @@ def _training_chunk(
         else:
             digit = share < _SILENCE_SHARE + _DIGIT_SHARE
             kind = int(rng.integers(len(DIGITS))) if digit else len(DIGITS)
-            clip = training_clip(speech[sampler.draw(kind, rng)], any_word, rng, lowest_snr)
+            clip = training_clip(speech[sampler.draw(kind, rng)], any_word, rng, lowest_snr, noisy)
         frames = features(clip)
         if rng.random() < _WARP_SHARE:
             frames = warp_bands(frames, features.low_hz, features.high_hz, rng)
@@ -158,13 +158,21 @@ def _condition_chunk(seed: int, condition: str, indices: np.ndarray) -> np.ndarr
 
 
 def training_features(
-    folder: Path, features: LogMel, count: int, seed: int, lowest_snr: float, jobs: int
+    folder: Path,
+    features: LogMel,
+    count: int,
+    seed: int,
+    lowest_snr: float,
+    jobs: int,
+    noisy: float = NOISY,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw ``count`` clips: float16 ``[count, 98, n_mels]`` and classes int64 ``[count]``."""
     sizes = [min(_CHUNK, count - first) for first in range(0, count, _CHUNK)]
     with ProcessPoolExecutor(jobs, None, _start_worker, (folder, "train", features)) as pool:
         seeds = [(seed, chunk) for chunk in range(len(sizes))]
-        parts = list(pool.map(_training_chunk, seeds, sizes, [lowest_snr] * len(sizes)))
+        parts = list(
+            pool.map(_training_chunk, seeds, sizes, [lowest_snr] * len(sizes), [noisy] * len(sizes))
+        )
     return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
 

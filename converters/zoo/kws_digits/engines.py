@@ -294,7 +294,7 @@ NATURAL_VOICES = (
     Voice("kokoro", "jf_nezumi", "jf_nezumi"),
     Voice("kokoro", "jf_tebukuro", "jf_tebukuro"),
     *(Voice("kokoro-js", name, name) for name in _ENGLISH.split()),
-    *(Voice("crowd", str(part), "crowd") for part in range(4)),
+    *(Voice("crowd", str(part), "crowd") for part in range(7)),
     Voice("piper", "joe", "joe"),
 )
 """Voices made from recordings of people. Blends and crowd mix training speakers only."""

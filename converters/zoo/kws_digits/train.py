@@ -29,7 +29,9 @@ from millijoule.converters.lmuformer import build_module
 from millijoule.converters.lmuformer.convert import DERIVED
 from millijoule.converters.lmuformer.layers import BatchNorm
 
+from .augment import NOISY
 from .dataset import FRAMES, condition_features, training_features
+from .deepen import deepened, depth_of
 from .fast_layers import use_fast_layers
 from .fast_lif import use_fast_lif
 from .fitting import Clips, Evaluation, fit
@@ -46,9 +48,15 @@ _SHARPNESS = 10.0
 _HEAD = ("head.weight", "head.bias")
 
 
+def pool_of(text: str) -> tuple[int, float]:
+    """The seed and the share of noisy clips that ``SEED`` or ``SEED:SHARE`` names."""
+    seed, _, share = text.partition(":")
+    return int(seed), float(share or NOISY)
+
+
 def training_pools(options: argparse.Namespace, features: LogMel) -> tuple[Tensor, Tensor]:
-    """The clips of every seed in ``options.pools``, one pool after the other."""
-    pools = [cached_training(options, features, seed) for seed in options.pools]
+    """The clips of all ``options.pools``, one pool after the other."""
+    pools = [cached_training(options, features, *pool) for pool in options.pools]
     return torch.cat([x for x, _ in pools]), torch.cat([label for _, label in pools])
 
 
@@ -60,10 +68,10 @@ def selected(options: argparse.Namespace, x: Tensor, label: Tensor) -> tuple[Ten
 
 
 def cached_training(
-    options: argparse.Namespace, features: LogMel, seed: int
+    options: argparse.Namespace, features: LogMel, seed: int, noisy: float
 ) -> tuple[Tensor, Tensor]:
     """Features ``[clips, 98, n_mels]`` float16 and classes ``[clips]``, drawn once per setting."""
-    setting = f"{features}-{options.clips}-{seed}-{options.lowest_snr}"
+    setting = f"{features}-{options.clips}-{seed}-{options.lowest_snr}-{noisy}"
     name = hashlib.sha256(setting.encode()).hexdigest()[:12]
     path = options.scratch / "features" / f"train-{name}.npz"
     if not path.exists():
@@ -75,6 +83,7 @@ def cached_training(
             seed,
             options.lowest_snr,
             options.jobs,
+            noisy,
         )
         partial = path.with_suffix(".part.npz")
         np.savez(partial, x=x, y=y)
@@ -141,9 +150,9 @@ def train(options: argparse.Namespace) -> None:
     if options.teacher:
         clips = replace(clips, teacher=load_teacher(options.teacher, options.mels, len(LABELS)))
     hparams = {
-        "dim": options.dim, "depth": 1, "num_heads": 1, "mlp_ratio": options.mlp / options.dim,
-        "in_channels": options.mels, "seq_len": FRAMES, "theta": FRAMES, "num_classes": len(LABELS),
-        "memory_size": options.memory,
+        "dim": options.dim, "depth": options.depth, "num_heads": 1,
+        "mlp_ratio": options.mlp / options.dim, "in_channels": options.mels, "seq_len": FRAMES,
+        "theta": FRAMES, "num_classes": len(LABELS), "memory_size": options.memory,
     }  # fmt: skip
     model = use_fast_layers(use_fast_lif(build_module(VARIANT, hparams)))
     initialize(model, torch.Generator().manual_seed(options.seed))
@@ -172,10 +181,13 @@ def train_teacher(
 
 
 def resume(model: nn.Module, folder: Path) -> None:
-    """Start from the weights that :func:`export` wrote, of a network of any widths."""
+    """Start from the weights that :func:`export` wrote, of other widths or of fewer blocks."""
     state = read_checkpoint(folder / "weights.safetensors")
     for key in _HEAD:
         state[key] /= _SHARPNESS
+    own = model.state_dict()
+    depth = depth_of(own)
+    state = deepened(state, depth, len(own[f"block.{depth - 1}.mlp.fc1_conv.weight"]))
     load_weights(model, widened(model, state), folder.name, DERIVED)
 
 
@@ -209,11 +221,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="default: SCRATCH/model")
     parser.add_argument("--start", type=Path, help="model folder (teacher: file) to go on from")
     parser.add_argument("--like", type=Path, help="model folder whose normalization to use")
-    parser.add_argument("--pools", type=int, nargs="+", default=[0], help="a seed of each pool")
+    parser.add_argument(
+        "--pools", type=pool_of, nargs="+", default=[(0, NOISY)],
+        help=f"of each pool its seed, and :SHARE of the clips that have noise (default {NOISY})",
+    )  # fmt: skip
     parser.add_argument("--network", choices=("student", "teacher"), default="student")
     parser.add_argument("--teacher", type=Path, help="weights that --network teacher wrote")
     for name, default in {
-        "mels": 40, "dim": 80, "mlp": 256, "memory": 64, "clips": 240_000,
+        "mels": 40, "dim": 80, "depth": 1, "mlp": 256, "memory": 64, "clips": 240_000,
         "clips-per-epoch": 60_000, "batch": 128, "epochs": 16, "validate-every": 1,
         "validation-words": 100, "seed": 0, "jobs": 2, "threads": 1,
     }.items():  # fmt: skip

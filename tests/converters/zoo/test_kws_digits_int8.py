@@ -36,8 +36,9 @@ def test_the_calibration_clips() -> None:
 
 def test_it_fits_a_microcontroller(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Weights leave a quarter of the flash to code, the arena three quarters of the RAM."""
-    with mj.load(bundle(tmp_path_factory, "--dtype", "int8", "--streaming")) as session:
-        manifest = session.manifest
+    options = ("--dtype", "int8", "--streaming", "--target", "cortex-m4")
+    with mj.Bundle.open(bundle(tmp_path_factory, *options)) as opened:
+        manifest = opened.manifest
     record = manifest.quantization
     assert record is not None
     assert record["calibration"]["source"] == "shipped with the model"

@@ -9,7 +9,7 @@ import torch
 
 from millijoule.audio import LogMel
 from millijoule.converters.lmuformer import build_module
-from millijoule.converters.zoo.kws_digits import train, views, widen
+from millijoule.converters.zoo.kws_digits import deepen, train, views, widen
 
 VIEWS = views.Views.of(LogMel())
 SAME = replace(VIEWS, warp=0.0, curve=0.0, shift=0, blank=0.0)
@@ -63,8 +63,8 @@ def test_stripes_blank_one_run(axis: int, widest: int) -> None:
     assert (edges.clamp(min=0).sum(1) <= 1).all()
 
 
-def network(dim: int, hidden: int, memory: int, seed: int) -> torch.nn.Module:
-    sizes = {"dim": dim, "mlp_ratio": hidden / dim, "memory_size": memory}
+def network(dim: int, hidden: int, memory: int, seed: int, depth: int = 1) -> torch.nn.Module:
+    sizes = {"dim": dim, "mlp_ratio": hidden / dim, "memory_size": memory, "depth": depth}
     model = build_module(train.VARIANT, {**SIZES, **sizes})
     train.initialize(model, generator(seed))
     return model
@@ -92,6 +92,40 @@ def test_a_smaller_memory_keeps_its_first_coefficients() -> None:
     assert torch.equal(
         state["block.0.attn.lmu.bn_m.weight"], old["block.0.attn.lmu.bn_m.weight"][:6]
     )
+
+
+def test_a_deeper_network_deals_out_the_hidden_units() -> None:
+    trained = network(12, 24, 16, 0).state_dict()
+    state = deepen.deepened(trained, 3, 7)
+    deep = network(12, 7, 16, 1, depth=3)
+    deep.load_state_dict(state)
+    name = "mlp.fc2_conv.weight"
+    columns = torch.cat([state[f"block.{i}.{name}"] for i in range(3)], 1)
+    old = trained[f"block.0.{name}"]
+    kept = old.flatten(1).norm(dim=0).argsort(descending=True)[:21]
+    expected = {tuple(old[:, unit, 0].tolist()) for unit in kept.tolist()}
+    assert {tuple(columns[:, unit, 0].tolist()) for unit in range(21)} == expected
+    for i in range(3):  # a unit keeps its inputs with its outputs
+        unit = int((old[:, :, 0] == state[f"block.{i}.{name}"][:, :1, 0]).all(0).nonzero())
+        assert torch.equal(
+            state[f"block.{i}.mlp.fc1_conv.weight"][0], trained["block.0.mlp.fc1_conv.weight"][unit]
+        )
+    assert not state["block.2.mlp.fc2_conv.bias"].any()
+
+
+def test_equal_blocks_add_up_to_the_one_they_came_from() -> None:
+    """With no new attention, a linear MLP split in two is the whole; sizes that do not fit fail."""
+    trained = network(12, 24, 16, 0).state_dict()
+    state = deepen.deepened(trained, 2, 12)
+    x = torch.randn(24, generator=generator())
+    order = trained["block.0.mlp.fc2_conv.weight"].flatten(1).norm(dim=0).argsort(descending=True)
+    whole = trained["block.0.mlp.fc2_conv.weight"][:, :, 0] @ x
+    parts = sum(state[f"block.{i}.mlp.fc2_conv.weight"][:, :, 0] @ x[order[i::2]] for i in range(2))
+    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-5)
+    assert deepen.deepened(trained, 1, 24).keys() == trained.keys()
+    for depth, hidden in ((2, 13), (0, 4)):
+        with pytest.raises(ValueError, match="blocks"):
+            deepen.deepened(trained, depth, hidden)
 
 
 def test_the_quietest_clips_are_those_with_little_noise() -> None:
