@@ -7,15 +7,17 @@ and taps follow from them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from .bundle import KernelOutput, Manifest, TensorSpec
-from .bundle.checks import extents_of
+from .bundle import Kernel, KernelOutput, Manifest, TensorSpec
+from .bundle.checks import count_of, extents_of
 from .errors import UsageError
 from .sizes import Dim, Extent, Size
 
-__all__ = ["Shapes"]
+__all__ = ["Shapes", "at_sizes", "chosen_sizes", "resized", "size_text"]
 
 
 class Shapes:
@@ -60,6 +62,10 @@ class Shapes:
                     )
         return found
 
+    def of_inputs(self, arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
+        """`sizes`, told by arrays by name, all inputs of the program among them."""
+        return self.sizes([arrays[spec.name] for spec in self._inputs])
+
     def of(self, spec: TensorSpec | KernelOutput, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape of a tensor for ``sizes``."""
         if spec.sizes is None:
@@ -67,4 +73,68 @@ class Shapes:
         key = "\0".join(spec.sizes)
         if key not in self._known:
             self._known[key] = extents_of(spec, self.dims)
-        return tuple(e.at(sizes) if isinstance(e, Size) else e for e in self._known[key])
+        return tuple(_at(extent, sizes) for extent in self._known[key])
+
+
+def _at(extent: Extent, sizes: Mapping[str, int]) -> int:
+    return extent.at(sizes) if isinstance(extent, Size) else extent
+
+
+def at_sizes(manifest: Manifest, sizes: Mapping[str, int]) -> Manifest:
+    """``manifest`` with the kernels' counts and the shapes of their outputs for ``sizes``.
+
+    ``sizes``: of every dimension, by name.
+    """
+    if not manifest.dims:
+        return manifest
+    shapes = Shapes(manifest)
+
+    def kernel_at(kernel: Kernel) -> Kernel:
+        counts = {n: count_of(kernel, n, text, shapes.dims) for n, text in kernel.sizes.items()}
+        known: dict[str, Any] = {n: _at(count, sizes) for n, count in counts.items()}
+        outputs = tuple(
+            replace(output, shape=shapes.of(output, sizes), sizes=None) for output in kernel.outputs
+        )
+        return replace(kernel, outputs=outputs, sizes={}, **known)
+
+    return replace(manifest, kernels=tuple(map(kernel_at, manifest.kernels)))
+
+
+def chosen_sizes(
+    manifest: Manifest, given: Mapping[str, int], usual: Mapping[str, int]
+) -> dict[str, int]:
+    """A size of every dimension: the ``given`` ones, the rest as ``usual``.
+
+    Raises:
+        UsageError: a name that is no dimension, or a size out of bounds.
+    """
+    dims = {dim.name: dim for dim in manifest.dims}
+    for name, size in given.items():
+        if name not in dims:
+            valid = ", ".join(map(str, manifest.dims)) or "none, its sizes are fixed"
+            raise UsageError(f"[size] {name!r} is no dimension of the bundle, which has {valid}")
+        if isinstance(size, bool) or not isinstance(size, int):
+            raise UsageError(f"[size] {name} must be an integer, but is {size!r}")
+        if not dims[name].min <= size <= dims[name].max:
+            raise UsageError(
+                f"[size] {name} must be {dims[name].min} to {dims[name].max}, but is {size}"
+            )
+    return {name: given.get(name, usual[name]) for name in dims}
+
+
+def resized(
+    manifest: Manifest, arrays: Mapping[str, np.ndarray], sizes: Mapping[str, int]
+) -> dict[str, np.ndarray]:
+    """Inputs by name, cut or repeated from their beginning to ``sizes`` along axes that vary."""
+    shapes, found = Shapes(manifest), dict(arrays)
+    for spec in manifest.inputs:
+        for axis, dim in shapes.places(spec).items():
+            wanted, array = sizes[dim.name], found[spec.name]
+            if array.shape[axis] != wanted:
+                found[spec.name] = array.take(range(wanted), axis=axis, mode="wrap")
+    return found
+
+
+def size_text(sizes: Mapping[str, int]) -> str:
+    """``seq=128, batch=2``."""
+    return ", ".join(f"{name}={size}" for name, size in sizes.items())

@@ -68,6 +68,8 @@ def complete(manifest: Manifest, given: Mapping[str, Any]) -> tuple[dict[str, An
         return dict(given) if isinstance(given, Mapping) else given, None
     arrays = {name: np.asarray(value) for name, value in given.items() if name in rows}
     model = next(iter(arrays.values()), None)
+    if model is None and manifest.dims:  # left out, an input is as large as the others
+        model = next((np.asarray(value) for value in given.values()), None)
     filled: dict[str, Any] = dict(given)
     for spec in optional:
         fits = model is not None and model.ndim == len(spec.shape)

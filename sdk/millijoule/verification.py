@@ -8,12 +8,14 @@ nothing.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from .errors import BundleError
 from .session import Session
+from .shapes import Shapes
+from .tensors import complete
 
 __all__ = ["Check", "verify"]
 
@@ -30,6 +32,7 @@ class Check:
     tolerance: float
     mismatches: int  # elements beyond the tolerance
     remark: str = ""
+    sizes: dict[str, int] = field(default_factory=dict)  # of the sample, where some vary
 
     @property
     def passed(self) -> bool:
@@ -48,7 +51,10 @@ def verify(session: Session) -> list[Check]:
     """
     checks = []
     for inputs, expected in session.bundle.all_samples():
-        checks += _verify_sample(session, inputs, expected)
+        whole, _ = complete(session.manifest, inputs)
+        sizes = Shapes(session.manifest).of_inputs(whole) if session.dims else {}
+        found = _verify_sample(session, inputs, expected)
+        checks += [replace(check, sizes=sizes) for check in found]
     return checks
 
 

@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from millijoule.bundle import Kernel, KernelOutput, SpikeInput
+from millijoule.sizes import Extent, Size, most
 from millijoule.targets.cpu.plan import KernelCall, Plan, Ref
 from millijoule.targets.describe import size_texts
 
@@ -64,16 +67,19 @@ def _describe(
     operands = call.operands
     results = call.outputs[: meta.results]
     weights = [r for r in operands if r.space == "weights"]
+    counts: dict[str, Extent] = {
+        "multiplies": meta.multiplies,
+        "adds": meta.adds,
+        "binary_ops": meta.binary_ops,
+        "bytes_read": _bytes(operands),
+        "bytes_written": _bytes(results),
+    }
     return Kernel(
         name=call.symbol,
         op=meta.op,
         layer=meta.layer,
-        multiplies=meta.multiplies,
-        adds=meta.adds,
-        binary_ops=meta.binary_ops,
+        **{name: most(count) for name, count in counts.items()},
         weight_bytes=_total(weights),
-        bytes_read=_total(operands),
-        bytes_written=_total(results),
         outputs=tuple(
             KernelOutput(
                 name=names.get((index, i)),
@@ -86,6 +92,7 @@ def _describe(
             for i, ref in enumerate(results)
         ),
         spike_input=_spike_input(call, drivers),
+        sizes={name: str(c) for name, c in counts.items() if isinstance(c, Size)},
     )
 
 
@@ -149,3 +156,11 @@ def _ref(plan: Plan, place: tuple[int, int]) -> Ref:
 
 def _total(refs: list[Ref] | tuple[Ref, ...]) -> int:
     return sum(r.type.nbytes for r in refs)
+
+
+def _bytes(refs: tuple[Ref, ...]) -> Extent:
+    """Bytes of ``refs``, which vary with their shapes."""
+    total: Extent = 0
+    for ref in refs:
+        total = total + ref.type.size * np.dtype(ref.type.dtype).itemsize
+    return total

@@ -20,7 +20,6 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from millijoule.converters.importer import tensor_type
 from millijoule.converters.ops import TensorType
-from millijoule.sizes import most
 from millijoule.targets.kernels.epilogue import ASTYPE, BINARY, CLIP, OWN, UNARY, Step
 from millijoule.targets.passes.match import op_name
 
@@ -69,7 +68,7 @@ class Chain(Generic[Root]):
         """(multiplies, adds) of the steps: one operation per binary step and element."""
         multiplies = sum(s.op in ("relax.multiply", "relax.divide") for s in self.steps)
         adds = sum(s.op in ("relax.add", "relax.subtract") for s in self.steps)
-        return multiplies * most(result.size), adds * most(result.size)
+        return multiplies * result.size, adds * result.size
 
 
 # The root that a variable's value is, or None; gets what variables are bound to

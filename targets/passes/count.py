@@ -11,7 +11,7 @@ from tvm import s_tir, tirx
 
 from millijoule.converters.ops.symbols import size_of
 from millijoule.errors import UnsupportedError
-from millijoule.sizes import Extent, most
+from millijoule.sizes import Extent
 
 _ADDS = (tirx.Add, tirx.Sub)
 _MULTIPLIES = (tirx.Mul, tirx.Div)
@@ -23,15 +23,16 @@ Sizes = Mapping[Any, Extent]
 def count_arithmetic(func: tirx.PrimFunc, sizes: Sizes = MappingProxyType({})) -> tuple[int, int]:
     """(multiplies, adds) on elements of tensors; index arithmetic does not count.
 
-    ``sizes``: what size variables stand for; their largest values count.
+    ``sizes``: what size variables stand for; numbers of operations that vary with them are sizes.
     """
     return _count(func.body, 1, sizes)
 
 
-def _count(node: Any, times: int, sizes: Sizes) -> tuple[int, int]:
+def _count(node: Any, times: Extent, sizes: Sizes) -> tuple[int, int]:
     if isinstance(node, tirx.For):
         return _count(node.body, times * _extent(node.extent, sizes), sizes)
-    multiplies = adds = 0
+    multiplies: Any = 0
+    adds: Any = 0
     if isinstance(node, tirx.BufferStore):
         return _count(node.value, times, sizes)
     if isinstance(node, (*_ADDS, *_MULTIPLIES)) and _reads(node):
@@ -50,9 +51,9 @@ def _reads(node: Any) -> bool:
     return any(_reads(child) for child in _children(node))
 
 
-def _extent(extent: Any, sizes: Sizes) -> int:
+def _extent(extent: Any, sizes: Sizes) -> Extent:
     try:
-        return most(size_of(extent, sizes))
+        return size_of(extent, sizes)
     except UnsupportedError:  # bounds that depend on other loops
         return 1
 

@@ -14,7 +14,7 @@ from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator
 
 from millijoule.converters.importer import tensor_type
-from millijoule.sizes import Size, most
+from millijoule.sizes import Size
 from millijoule.targets.kernels.norm.layer import LayerNorm, layer_norm_f32
 from millijoule.targets.passes.chain import Bound, Chain, ChainLowering, count_uses, find_chains
 from millijoule.targets.passes.match import op_name
@@ -92,7 +92,7 @@ def _emit(
         [mutator.visit_expr(v) for v in values] for values in (chain.root.operands, chain.operands)
     )
     types, more = ([tensor_type(v) for v in values] for values in (operands, extra))
-    size = most(result.size)
+    size = result.size
     form = layer_norm_f32(norm, types, more, result, chain.steps, isa)
     multiplies, adds = chain.arithmetic(result)
     meta = KernelMeta(

@@ -12,6 +12,7 @@ from tvm import relax, tirx
 from millijoule.converters.importer import relax_type
 from millijoule.converters.ops import TensorType, VocabularyOp
 from millijoule.converters.ops.vocabulary import Attrs
+from millijoule.sizes import Dim, Size, parse_size
 from millijoule.targets.kernels import KernelForm
 
 META_KEY = "mj.meta"
@@ -22,7 +23,8 @@ class KernelMeta:
     """Operator, layer and arithmetic of one call; ``results`` counts outputs before scratch.
 
     ``named``: the first result is what the layer returns, so that it can be read back as that.
-    ``half``: it multiplies in float16; the name of its symbol ends in ``_f16``.
+    ``half``: it multiplies in float16; the name of its symbol ends in ``_f16``. Arithmetic that
+    varies with the sizes of a run is a `Size` (typed ``int``, as shapes are).
     """
 
     op: str
@@ -65,12 +67,26 @@ class KernelMeta:
         """The meta that `call_kernel` attached, if any."""
         if not func.attrs or META_KEY not in func.attrs:
             return None
-        return KernelMeta(**json.loads(str(func.attrs[META_KEY])))
+        return KernelMeta(**json.loads(str(func.attrs[META_KEY]), object_hook=_size_from))
 
 
 def with_meta(func: tirx.PrimFunc, meta: KernelMeta) -> tirx.PrimFunc:
     """``func`` that carries ``meta``."""
-    return func.with_attr(META_KEY, json.dumps(asdict(meta), sort_keys=True))
+    return func.with_attr(META_KEY, json.dumps(asdict(meta), sort_keys=True, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    """A `Size` as JSON values."""
+    if not isinstance(value, Size):
+        raise TypeError(f"{value!r} cannot be an attribute")
+    return {"size": str(value), "dims": [(d.name, d.min, d.max) for d in sorted(value.dims)]}
+
+
+def _size_from(value: dict[str, Any]) -> Any:
+    """What `_plain` wrote; any other object stays as it is."""
+    if value.keys() != {"size", "dims"}:
+        return value
+    return parse_size(value["size"], {name: Dim(name, a, b) for name, a, b in value["dims"]})
 
 
 def call_kernel(

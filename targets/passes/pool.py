@@ -10,7 +10,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from millijoule.converters.importer import tensor_type
 from millijoule.converters.ops import TensorType
-from millijoule.sizes import Size, most
+from millijoule.sizes import Size
 from millijoule.targets.kernels.conv.pooling import Pooling, pool_f32
 from millijoule.targets.kernels.conv.shape import Axis, ConvShape
 from millijoule.targets.passes.match import op_name
@@ -47,8 +47,8 @@ class _Pools(PyExprMutator):
             op=f"{pooling.op}_pool2d",
             layer="",
             results=1,
-            multiplies=most(result.size) * (pooling.op == "mean"),
-            adds=most(result.size) * taps * (pooling.op == "mean"),
+            multiplies=result.size * (pooling.op == "mean"),
+            adds=result.size * taps * (pooling.op == "mean"),
         )
         form = pool_f32(pooling, x, result, self._isa)
         return call_kernel(self.builder_, form, [call.args[0]], [call.ty], meta)

@@ -11,7 +11,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from millijoule.converters.importer import relax_type, tensor_type
 from millijoule.converters.ops import TensorType
-from millijoule.sizes import Size, most
+from millijoule.sizes import Size
 from millijoule.targets.kernels.gemm.batched import batched_f32
 from millijoule.targets.passes.chain import count_uses
 from millijoule.targets.passes.match import constant, op_name
@@ -74,7 +74,7 @@ class _Lowering(PyExprMutator):
         types = [tensor_type(o) for o in operands]
         form = batched_f32(tuple(batch), (m, n, k), strided, y_view, types, self._isa)
         result = relax_type(TensorType((math.prod(written),), "float32"))
-        layer, products = self._layers.get(var.name, ""), most(math.prod(batch) * m * n * k)
+        layer, products = self._layers.get(var.name, ""), math.prod(batch) * m * n * k
         meta = KernelMeta("matmul", layer, results=1, multiplies=products, adds=products)
         y = self.builder_.emit(call_kernel(self.builder_, form, operands, [result], meta))
         return as_result(self.builder_, y, written, order, tensor_type(var).shape)

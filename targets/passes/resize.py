@@ -7,7 +7,7 @@ from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from millijoule.converters.importer import tensor_type
-from millijoule.sizes import Size, most
+from millijoule.sizes import Size
 from millijoule.targets.kernels.conv.resize import Table, resize_f32, table
 from millijoule.targets.passes.match import op_name
 from millijoule.targets.passes.meta import KernelMeta, call_kernel
@@ -38,7 +38,7 @@ class _Resizes(PyExprMutator):
             return call
         form = resize_f32(x, rows, columns, result, self._isa)
         tables = [relax.const(a) for t in (rows, columns) for a in (t.inputs, t.weights)]
-        mixes = most(result.size) * (not (rows.nearest and columns.nearest))
+        mixes = result.size * (not (rows.nearest and columns.nearest))
         meta = KernelMeta(op="resize2d", layer="", results=1, multiplies=6 * mixes, adds=3 * mixes)
         return call_kernel(self.builder_, form, [call.args[0], *tables], [call.ty], meta)
 

@@ -15,35 +15,36 @@ import torch
 from torch import nn
 
 import millijoule as mj
-from fixtures.dynamic import Encoder, Images, save_onnx, tokens
+from fixtures.dynamic import (
+    LONGEST,
+    PLACES,
+    SEQ,
+    Images,
+    Patches,
+    dynamic_encoder,
+    save_onnx,
+    tokens,
+)
+from fixtures.dynamic import encoder as make_encoder
+from fixtures.dynamic import token_tensors as examples
+from fixtures.shared import shared
 from millijoule import Dim
 from millijoule.bundle import Manifest
 from millijoule.cli import main
 from millijoule.errors import BundleError, UnsupportedError, UsageError
 from millijoule.verification import verify
 
-LONGEST = 70
 SIZES = (1, 15, 16, 17, 63, 64, 65, LONGEST)
-SEQ = Dim("seq", 1, LONGEST)
-PLACES = {"ids": {1: SEQ}, "mask": {1: SEQ}}
-
-
-def examples(steps: int) -> tuple[torch.Tensor, ...]:
-    """Example inputs of an `Encoder`."""
-    return tuple(map(torch.from_numpy, tokens(np.random.default_rng(1), 1, steps).values()))
 
 
 @pytest.fixture(scope="module")
 def encoder() -> nn.Module:
-    torch.manual_seed(0)
-    return Encoder(LONGEST).eval()
+    return make_encoder()
 
 
 @pytest.fixture(scope="module")
-def bundle(encoder: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("dynamic") / "encoder.mjb"
-    mj.build(mj.convert(encoder, example_inputs=examples(24), dynamic=PLACES), out=out).close()
-    return out
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shared(tmp_path_factory, "dynamic-encoder.mjb", dynamic_encoder)
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +157,22 @@ def test_images_in_any_number(threads: int, tmp_path: Path) -> None:
             np.testing.assert_allclose(session.run({"x": x.numpy()})["y"], want, rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("target", ["host", "x86-64-v3"])
+def test_a_vision_transformer_for_one_to_four_images(target: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module, batch = Patches().eval(), Dim("batch", 1, 4)
+    model = mj.convert(module, example_inputs=torch.randn(2, 3, 16, 16), dynamic={"x": {0: batch}})
+    mj.build(model, target=target, out=tmp_path / "vit.mjb").close()
+    with mj.load(tmp_path / "vit.mjb", threads=2) as session:
+        x = torch.randn(9, 3, 16, 16)
+        with torch.no_grad():
+            want = module(x).numpy()
+        every = session.run({"x": x.numpy()})["y"]
+        np.testing.assert_allclose(every, want, rtol=0, atol=5e-6)
+        for rows in (1, 2, 3, 4):
+            np.testing.assert_array_equal(session.run({"x": x[:rows].numpy()})["y"], every[:rows])
+
+
 def test_onnx_with_two_named_dimensions(tmp_path: Path) -> None:
     path, out = tmp_path / "model.onnx", tmp_path / "model.mjb"
     save_onnx(path)
@@ -230,14 +247,6 @@ def test_causal_attention(tmp_path: Path) -> None:
             np.testing.assert_allclose(
                 session.run({"x": x.numpy()})["y"], want, rtol=0, atol=1e-6, err_msg=str(steps)
             )
-
-
-def test_emulators_want_fixed_sizes(encoder: nn.Module, tmp_path: Path) -> None:
-    out = tmp_path / "arm.mjb"
-    model = mj.convert(encoder, example_inputs=examples(24), dynamic=PLACES)
-    mj.build(model, target="cortex-a72", out=out).close()
-    with pytest.raises(UsageError, match=r"\[qemu:cortex-a72\] runs programs of fixed sizes"):
-        mj.load(out, device="qemu:cortex-a72")
 
 
 def test_a_model_that_needs_one_size() -> None:

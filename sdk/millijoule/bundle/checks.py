@@ -17,7 +17,7 @@ from .specs import Kernel, KernelOutput, TensorSpec
 if TYPE_CHECKING:  # manifest.py imports this module
     from .manifest import Manifest, Streaming
 
-__all__ = ["check_manifest", "extents_of"]
+__all__ = ["check_manifest", "count_of", "extents_of"]
 
 
 def check_manifest(manifest: Manifest) -> None:
@@ -79,6 +79,8 @@ def _check_sizes(manifest: Manifest) -> None:
     for kernel in manifest.kernels:
         for output in kernel.outputs:
             extents_of(output, dims)
+        for name, text in kernel.sizes.items():
+            count_of(kernel, name, text, dims)
     if dims and (manifest.streaming is not None or manifest.firmware is not None):
         raise BundleError("[manifest.io.dims] must be empty for streaming and for bare metal")
 
@@ -104,6 +106,24 @@ def extents_of(spec: TensorSpec | KernelOutput, dims: Mapping[str, Dim]) -> tupl
             )
         extents.append(extent)
     return tuple(extents)
+
+
+def count_of(kernel: Kernel, name: str, text: str, dims: Mapping[str, Dim]) -> Extent:
+    """Count ``name`` of a kernel as ``text`` says it, made of ``dims``.
+
+    Raises:
+        BundleError: a text that is no size, or one whose largest value is not the kernel's count.
+    """
+    try:
+        count = parse_size(text, dims)
+    except ValueError as error:
+        raise BundleError(f"[manifest] {name} of kernel {kernel.name!r}: {error}") from None
+    if most(count) != getattr(kernel, name) or least(count) < 0:
+        raise BundleError(
+            f"[manifest] kernel {kernel.name!r} has at most {getattr(kernel, name)} {name}, but"
+            f" {text} is {least(count)} to {most(count)}"
+        )
+    return count
 
 
 def _check_firmware(manifest: Manifest) -> None:

@@ -4,7 +4,7 @@
 an executor relies on, so that code behind it need not check again.
 
 Schema 1 is a program of fixed sizes. Schema 2 adds ``io.dims``, dimensions with bounds, and the
-``sizes`` of tensors made of them; a program without any is written as schema 1.
+``sizes`` of tensors and counts made of them; a program without any is written as schema 1.
 """
 
 from __future__ import annotations
@@ -337,6 +337,9 @@ class Manifest:
         for tensor in (*plain["io"]["inputs"], *plain["io"]["outputs"], *outputs):
             if tensor["sizes"] is None:
                 del tensor["sizes"]
+        for kernel in plain["kernels"]:
+            if not kernel["sizes"]:
+                del kernel["sizes"]
         if dims:
             plain["io"]["dims"] = dims
         return {"format": FORMAT, "schema": SCHEMA if dims else _FIXED_SCHEMA, **plain}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -185,7 +185,8 @@ class Kernel:
     """One kernel call of the program; counts are per call of the program, at the bundle's batch.
 
     ``multiplies``, ``adds`` and ``binary_ops`` count scalar operations; ``*_bytes`` and ``bytes_*``
-    count bytes.
+    count bytes. Where sizes vary they are those of the largest, and ``sizes`` has, by name of the
+    count, what it is of any: see `at_sizes`.
     """
 
     name: str
@@ -199,6 +200,7 @@ class Kernel:
     bytes_written: int
     outputs: tuple[KernelOutput, ...]
     spike_input: SpikeInput | None
+    sizes: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> Kernel:
@@ -219,4 +221,17 @@ class Kernel:
                 spike_input=SpikeInput.from_json(fields.object("spike_input"))
                 if has_spikes
                 else None,
+                sizes=_count_sizes(fields),
             )
+
+
+#: Counts of a kernel that may vary with the sizes of a run.
+VARYING = ("multiplies", "adds", "binary_ops", "bytes_read", "bytes_written")
+
+
+def _count_sizes(fields: Fields) -> dict[str, str]:
+    """The optional ``sizes`` of a kernel."""
+    if not fields.has("sizes"):
+        return {}
+    with fields.object("sizes") as sizes:
+        return {name: sizes.text(name) for name in VARYING if sizes.has(name)}

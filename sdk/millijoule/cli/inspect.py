@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..bundle import (
@@ -25,8 +25,10 @@ from ..errors import UsageError
 from ..profiling.one_bit import PER_OPERATION, one_bit
 from ..report.accuracy import accuracy_table, quantized_layers
 from ..session import load
+from ..shapes import Shapes, at_sizes, chosen_sizes, size_text
+from ..tensors import complete
 from .console import Console
-from .options import add_bundle
+from .options import add_bundle, add_sizes
 
 __all__ = ["add_arguments", "execute"]
 
@@ -36,6 +38,7 @@ _COUNTS = ("multiplies", "adds", "binary_ops", "weight_bytes", "bytes_read", "by
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``mj inspect``."""
     add_bundle(parser)
+    add_sizes(parser, "to count operations and bytes for (default: the largest)")
     parser.add_argument(
         "--placement",
         action="store_true",
@@ -49,9 +52,13 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         return _placement(arguments.bundle, console)
     with Bundle.open(arguments.bundle) as bundle:
         manifest = bundle.manifest
+        sample = _sample_sizes(bundle)
+    asked = {name: _one(name, sizes) for name, sizes in arguments.size}
+    sizes = chosen_sizes(manifest, asked, {dim.name: dim.max for dim in manifest.dims})
+    document, manifest = manifest.to_json(), at_sizes(manifest, sizes)
     _print_summary(console, manifest)
-    _print_tensors(console, manifest)
-    _print_kernels(console, manifest.kernels)
+    _print_tensors(console, manifest, sample)
+    _print_kernels(console, manifest.kernels, sizes)
     if manifest.cuda is not None:
         _print_cuda(console, manifest.cuda)
     if manifest.split is not None:
@@ -65,8 +72,23 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         ("file", "bytes", "sha256"),
         [(name, entry.bytes, entry.sha256) for name, entry in sorted(manifest.files.items())],
     )
-    console.json({**manifest.to_json(), "totals": totals(manifest.kernels)})
+    counted = {"totals": totals(manifest.kernels), "totals_at": sizes, "sample_sizes": sample}
+    console.json({**document, **counted})
     return 0
+
+
+def _sample_sizes(bundle: Bundle) -> dict[str, int]:
+    """Sizes of the first sample; nothing if none varies."""
+    if not bundle.manifest.dims:
+        return {}
+    inputs, _ = complete(bundle.manifest, bundle.samples()[0])
+    return Shapes(bundle.manifest).of_inputs(inputs)
+
+
+def _one(name: str, sizes: Sequence[int]) -> int:
+    if len(sizes) != 1:
+        raise UsageError(f"--size {name} takes one size here; `mj profile` takes several")
+    return sizes[0]
 
 
 def _placement(path: str, console: Console) -> int:
@@ -266,7 +288,7 @@ def _of(limit: int | None) -> str:
     return "" if limit is None else f" of {limit:,}"
 
 
-def _print_tensors(console: Console, manifest: Manifest) -> None:
+def _print_tensors(console: Console, manifest: Manifest, sample: Mapping[str, int]) -> None:
     def row(kind: str, spec: TensorSpec | StateSpec) -> tuple[object, ...]:
         return kind, spec.name, spec.dtype, _shape(spec), spec.nbytes
 
@@ -275,7 +297,10 @@ def _print_tensors(console: Console, manifest: Manifest) -> None:
     console.table(
         ("tensor", "name", "dtype", "shape", "bytes"),
         [
-            *(("dim", d.name, "", f"{d.min} to {d.max}", "") for d in manifest.dims),
+            *(
+                ("dim", d.name, "", f"{d.min} to {d.max}, sample {sample[d.name]}", "")
+                for d in manifest.dims
+            ),
             *(row("input", spec) for spec in manifest.inputs),
             *(row("output", spec) for spec in manifest.outputs),
             *(row("state", spec) for spec in states),
@@ -289,7 +314,7 @@ def _shape(spec: TensorSpec | StateSpec) -> str:
     return str(list(spec.shape)) if sizes is None else f"[{', '.join(sizes)}]"
 
 
-def _print_kernels(console: Console, kernels: Iterable[Kernel]) -> None:
+def _print_kernels(console: Console, kernels: Iterable[Kernel], sizes: Mapping[str, int]) -> None:
     rows: list[tuple[object, ...]] = [
         (
             index,
@@ -310,6 +335,8 @@ def _print_kernels(console: Console, kernels: Iterable[Kernel]) -> None:
     console.text()
     columns = ("kernel", "op", "layer", "multiplies", "adds", "binary ops", "bytes", "driven by")
     console.table(columns, rows)
+    if sizes:
+        console.text(f"operations and bytes of kernels are those of {size_text(sizes)}")
     if any(kernel.spike_input for kernel in kernels):
         console.text("adds of spike-driven kernels are those of a dense input (rate 1)")
 

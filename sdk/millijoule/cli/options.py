@@ -18,11 +18,13 @@ __all__ = [
     "add_bundle",
     "add_device",
     "add_inputs",
+    "add_sizes",
     "add_threads",
     "byte_count",
     "dimension",
     "npz_arrays",
     "positive",
+    "size_choice",
 ]
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
@@ -62,6 +64,28 @@ def dimension(text: str) -> tuple[Dim, list[tuple[str, int]]]:
     except UsageError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return dim, [(name.strip(), int(axis)) for name, _, axis in pairs]
+
+
+def size_choice(text: str) -> tuple[str, list[int]]:
+    """``seq=128`` or ``seq=16,64,128``: a dimension by name, and one or more sizes of it."""
+    match = re.fullmatch(r"([^=]+)=(\d{1,10}(?:,\d{1,10})*)", text.strip())
+    if not match:
+        raise argparse.ArgumentTypeError(
+            f"must be NAME=SIZE or NAME=SIZE,SIZE,…, but received {text!r}"
+        )
+    return match[1].strip(), [int(size) for size in match[2].split(",")]
+
+
+def add_sizes(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Sizes of dimensions that vary."""
+    parser.add_argument(
+        "--size",
+        type=size_choice,
+        action="append",
+        default=[],
+        metavar="DIM=N",
+        help=f"size of a dimension that varies, {purpose}; may be repeated",
+    )
 
 
 def add_bundle(parser: argparse.ArgumentParser) -> None:

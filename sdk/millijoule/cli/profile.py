@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..executors import LOCAL
 from ..inputs import inputs_for
-from ..session import load
+from ..session import Session, load
 from .console import Console
-from .options import add_bundle, add_device, add_inputs, add_threads, positive
+from .options import add_bundle, add_device, add_inputs, add_sizes, add_threads, positive
+
+if TYPE_CHECKING:
+    from ..profiling import Profile
 
 __all__ = ["add_arguments", "execute"]
 
@@ -21,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_inputs(parser)
     add_threads(parser)
     add_device(parser)
+    add_sizes(parser, "of the sample if not given; DIM=N,N,… profiles each, and prints one table")
     add = parser.add_argument
     add("--iterations", type=positive, default=10, metavar="N", help="time at least N calls")
     add("--warmup", type=_count, default=10, metavar="N", help="untimed calls before")
@@ -57,9 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Measure, print tables, write files, compare."""
-    from ..profiling import check, load_profile, profile
-    from ..report import html, profile_tables
+    from ..profiling import combinations, load_profile
+    from ..report import html
 
+    several = combinations(arguments.size)
+    for option in ("trace", "baseline"):
+        if getattr(arguments, option) and len(several) > 1:
+            raise UsageError(f"--{option} takes one profile; give one --size of every dimension")
     if arguments.trace and not arguments.layers:
         raise UsageError("--trace needs the kernel times that --no-layers leaves out")
     if arguments.trace and arguments.device != LOCAL:
@@ -67,14 +76,28 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.html:
         html.require()  # now, not after the measurement
     baseline = load_profile(arguments.baseline) if arguments.baseline else None
-    with (
-        load(arguments.bundle, arguments.threads, arguments.device) as session,
-        console.progress() as report,
-    ):
-        inputs = inputs_for(arguments.inputs, session.bundle) if arguments.inputs else None
-        result = profile(
+    with load(arguments.bundle, arguments.threads, arguments.device) as session:
+        results = [_measure(arguments, console, session, sizes) for sizes in several]
+    _show(arguments, console, results)
+    if arguments.html:
+        _write_html(arguments.html, results)
+    if arguments.trace:
+        results[0].to_trace(arguments.trace)
+    if baseline is not None:
+        _compare(console, results[0], baseline, arguments.max_regression)
+    return 0
+
+
+def _measure(
+    arguments: argparse.Namespace, console: Console, session: Session, sizes: dict[str, int]
+) -> Profile:
+    from ..profiling import profile
+
+    with console.progress() as report:
+        return profile(
             session,
-            inputs,
+            inputs_for(arguments.inputs, session.bundle) if arguments.inputs else None,
+            sizes=sizes,
             iterations=arguments.iterations,
             warmup=arguments.warmup,
             duration=arguments.duration,
@@ -86,22 +109,46 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             sustained=arguments.sustained,
             progress=report,
         )
-    for table in profile_tables(result.to_dict(), layers=arguments.layers):
+
+
+def _show(arguments: argparse.Namespace, console: Console, results: list[Profile]) -> None:
+    """Tables of one profile, or one table of several; and their JSON."""
+    from ..profiling import SIZES_FORMAT
+    from ..report import profile_tables, sizes_table
+
+    plain = [result.to_dict() for result in results]
+    single = len(results) == 1
+    tables = profile_tables(plain[0], layers=arguments.layers) if single else [sizes_table(plain)]
+    for table in tables:
         console.table(table.columns, table.rows, table.title)
         console.text()
-    for warning in result.warnings:
+    for warning in dict.fromkeys(w for result in results for w in result.warnings):
         console.note(f"warning: {warning}")
-    console.json(result.to_dict())
-    if arguments.html:
-        result.to_html(arguments.html)
-    if arguments.trace:
-        result.to_trace(arguments.trace)
-    if baseline is not None:
-        comparison = check(result.to_dict(), baseline, arguments.max_regression)
-        console.text(str(comparison))
-        for note in comparison.notes:
-            console.note(f"note: {note}")
-    return 0
+    console.json(plain[0] if single else {"format": SIZES_FORMAT, "schema": 1, "profiles": plain})
+
+
+def _write_html(path: str, results: list[Profile]) -> None:
+    """The report of one profile, or of several with a comparison in front."""
+    if len(results) == 1:
+        results[0].to_html(path)
+        return
+    from ..files import atomic_write
+    from ..report.html import render
+    from ..shapes import size_text
+
+    plain = [result.to_dict() for result in results]
+    text = render(plain, [size_text(profile["sizes"]) for profile in plain])
+    with atomic_write(path) as stream:
+        stream.write(text.encode())
+
+
+def _compare(console: Console, result: Profile, baseline: dict[str, Any], limit: float) -> None:
+    from ..profiling import check
+
+    comparison = check(result.to_dict(), baseline, limit)
+    console.text(str(comparison))
+    for note in comparison.notes:
+        console.note(f"note: {note}")
 
 
 def _number(text: str, low: float, what: str) -> float:

@@ -7,6 +7,7 @@ import math
 
 from ..errors import VerificationError
 from ..session import load
+from ..shapes import size_text
 from ..verification import Check, verify
 from .console import Console
 from .options import add_bundle, add_device, add_threads
@@ -28,10 +29,12 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         plugins = getattr(session.program, "plugins", "")
     if plugins:
         console.text(f"plugins: {plugins}")
-    console.table(
-        ("output", "shape", "max abs error", "tolerance", "beyond", "result"),
-        [_row(check) for check in checks],
-    )
+    columns: tuple[str, ...] = ("output", "shape", "max abs error", "tolerance", "beyond", "result")
+    rows = [_row(check) for check in checks]
+    if any(check.sizes for check in checks):
+        columns = ("sizes", *columns)
+        rows = [(size_text(c.sizes), *row) for c, row in zip(checks, rows, strict=True)]
+    console.table(columns, rows)
     failed = [check for check in checks if not check.passed]
     console.json({"passed": not failed, "outputs": [_as_json(check) for check in checks]})
     if failed:
@@ -56,6 +59,7 @@ def _as_json(check: Check) -> dict[str, object]:
     return {
         "name": check.name,
         "shape": list(check.shape),
+        "sizes": check.sizes,
         "max_abs_error": error if math.isfinite(error) else None,
         "tolerance": check.tolerance,
         "mismatches": check.mismatches,

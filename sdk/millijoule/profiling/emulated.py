@@ -21,6 +21,7 @@ from .instructions import MAX_CALLS, count_instructions
 from .memory import sizes
 from .operations import count_operations
 from .result import Profile
+from .sizes import manifest_of
 from .workload import Workload
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _WARNING = (
 
 def profile_emulated(
     session: Session,
-    inputs: Mapping[str, np.ndarray] | None,
+    inputs: Mapping[str, np.ndarray],
     *,
     energy: str | Meter,
     refused: Mapping[str, bool],
@@ -65,8 +66,7 @@ def profile_emulated(
     progress(f"starting {device.name} with the counting plugin")
     program = EmulatedProgram(session.bundle, device, counting=True)
     try:
-        arrays = session.bundle.samples()[0] if inputs is None else inputs
-        workload = Workload(session.manifest, program, arrays)
+        workload = Workload(session.manifest, program, inputs)
         progress("counting instructions")
         counts, stack = count_instructions(
             workload, program, session.manifest.kernels, source_of(device)
@@ -77,9 +77,10 @@ def profile_emulated(
         operations, estimated = None, []
         if layers:
             progress("spikes and operations")
-            counted = count_operations(session.manifest, workload)
+            manifest = manifest_of(session, workload)
+            counted = count_operations(manifest, workload)
             operations = counted.to_dict()
-            estimated = estimated_energy(session.manifest, counted, cost_tables)
+            estimated = estimated_energy(manifest, counted, cost_tables)
     finally:
         program.close()
     nothing = Figure.unavailable("ms", REASON).to_dict()
@@ -89,6 +90,7 @@ def profile_emulated(
             "schema": SCHEMA,
             "bundle": describe(session.manifest),
             "unit": workload.unit,
+            "sizes": workload.sizes,
             "conditions": _conditions(device, command),
             "latency": nothing,
             "cold_start": {"load_ms": nothing, "first_inference_ms": nothing, "total_ms": nothing},

@@ -25,6 +25,7 @@ from .layers import one_run, time_kernels
 from .memory import memory_figures
 from .operations import count_operations
 from .result import Profile
+from .sizes import inputs_to_profile, manifest_of
 from .timed_run import TimedRun, measure_run
 from .workload import Workload
 
@@ -43,6 +44,7 @@ def profile(
     session: Session,
     inputs: Mapping[str, np.ndarray] | None = None,
     *,
+    sizes: Mapping[str, int] | None = None,
     iterations: int = ITERATIONS,
     warmup: int = WARMUP,
     duration: float | None = None,
@@ -68,6 +70,8 @@ def profile(
     Args:
         session: From :func:`millijoule.load`.
         inputs: Arrays by name as for ``session.run``; default: the samples in the bundle.
+        sizes: Of dimensions that vary, by name (``{"seq": 128}``): the bundle's sample is cut or
+            repeated to them. Default: the sizes of the inputs. Counts are those of the sizes.
         iterations: Time at least this many calls (≥ 1) …
         duration: … and at least this many seconds. Default 3, or the window that the energy meter
             needs for an edge error of 1 %, whichever is longer. With ``sustained`` the length of
@@ -105,7 +109,7 @@ def profile(
 
         return profile_emulated(
             session,
-            inputs,
+            inputs_to_profile(session, inputs, sizes),
             energy=energy,
             refused={
                 "duration": duration is not None,
@@ -121,7 +125,7 @@ def profile(
         )
     session.program.set_threads(used_threads)
     try:
-        arrays = session.bundle.samples()[0] if inputs is None else inputs
+        arrays = inputs_to_profile(session, inputs, sizes)
         workload = Workload(session.manifest, session.program, arrays)
         meter, no_meter = choose_meter(energy)
         conditions = record_conditions(used_threads, command)
@@ -146,7 +150,7 @@ def profile(
         long_run = _long_run(workload, duration) if sustained else None
         if layers:
             say("kernels, spikes, operations")
-        details = _details(session.manifest, workload, cost_tables) if layers else _NO_DETAILS
+        details = _details(session, workload, cost_tables) if layers else _NO_DETAILS
     finally:
         session.program.set_threads(session.threads)
         session.program.reset()
@@ -157,6 +161,7 @@ def profile(
             "schema": SCHEMA,
             "bundle": describe(session.manifest),
             "unit": workload.unit,
+            "sizes": workload.sizes,
             "conditions": conditions,
             "latency": latency,
             "cold_start": _plain(cold),
@@ -190,8 +195,9 @@ def _window(meter: Meter | None, duration: float | None) -> float:
 _NO_DETAILS: dict[str, Any] = {"layers": None, "run": None, "operations": None, "estimated": []}
 
 
-def _details(manifest: Manifest, workload: Workload, cost_tables: Sequence[str]) -> dict[str, Any]:
+def _details(session: Session, workload: Workload, cost_tables: Sequence[str]) -> dict[str, Any]:
     """What needs hooks in the program: time per kernel, one traced run, spikes, and estimates."""
+    manifest = manifest_of(session, workload)
     operations = count_operations(manifest, workload)
     timed = workload.program.times_kernels
     return {

@@ -1,8 +1,9 @@
 """Feeding a program for measurement: the calls of one pass over the inputs, prepared beforehand.
 
-A plain program is called once per batch of samples. A streaming program is called once per frame,
-and its states are reset, untimed, before each sequence. The steps that flush the delay line at the
-end of a sequence are left out: they do the same work as any other step.
+A plain program is called once per batch of samples; all calls of a pass have the same sizes. A
+streaming program is called once per frame, and its states are reset, untimed, before each sequence.
+The steps that flush the delay line at the end of a sequence are left out: they do the same work as
+any other step.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from ..bundle import Manifest, Streaming
 from ..errors import UsageError
 from ..executors import Program, aligned_empty
+from ..shapes import Shapes, at_sizes, size_text
 from ..tensors import check_names, complete, run_inputs, to_array
 
 
@@ -37,6 +39,11 @@ class Workload:
             input as ``[rows, steps, …]``. Rows beyond the batch make further calls; a last, partial
             batch is filled up with the first rows.
 
+    Attributes:
+        manifest: with the counts for the sizes of the calls.
+        sizes: of every dimension, by name; empty if none varies.
+        batch: samples per call.
+
     Raises:
         UsageError: Names, shapes or values that do not fit, as for ``session.run``.
     """
@@ -44,18 +51,33 @@ class Workload:
     def __init__(self, manifest: Manifest, program: Program, arrays: Mapping[str, Any]) -> None:
         self.program = program
         self.streaming = manifest.streaming is not None
-        self.batch = manifest.batch
         if manifest.streaming is None:
-            self.calls = _calls(manifest, arrays)
+            self.batch, self.calls = _calls(manifest, arrays)
         else:
+            self.batch = manifest.batch
             self.calls = _stream_calls(manifest, manifest.streaming, arrays)
-        self.outputs = tuple(aligned_empty(spec.shape, spec.dtype) for spec in manifest.outputs)
+        shapes = Shapes(manifest)
+        rows = shapes.batch_dim()
+        self._rows = rows.name if rows else ""
+        self.sizes = shapes.sizes(self.calls[0].inputs)
+        self.manifest = at_sizes(manifest, self.sizes)
+        self.outputs = tuple(
+            aligned_empty(shapes.of(spec, self.sizes), spec.dtype) for spec in manifest.outputs
+        )
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """`sizes` without that of the batch."""
+        return {name: size for name, size in self.sizes.items() if name != self._rows}
 
     @property
     def unit(self) -> str:
         """What one call is, in words."""
         what = "step of a stream (one frame)" if self.streaming else "program call"
-        return f"one {what}, batch {self.batch}"
+        return ", ".join((f"one {what}", f"batch {self.batch}", *self._size_texts()))
+
+    def _size_texts(self) -> list[str]:
+        return [size_text(self.lengths)] if self.lengths else []
 
     def prepare(self, call: Call) -> None:
         """Everything before the call that is not part of it."""
@@ -71,7 +93,8 @@ class Workload:
         return self.program.run_tapped(call.inputs, self.outputs, names)
 
 
-def _calls(manifest: Manifest, arrays: Mapping[str, Any]) -> list[Call]:
+def _calls(manifest: Manifest, arrays: Mapping[str, Any]) -> tuple[int, list[Call]]:
+    """Rows per call, and the calls."""
     arrays, _ = complete(manifest, arrays)
     check_names(arrays, [spec.name for spec in manifest.inputs])
     wanted = run_inputs(manifest)
@@ -79,9 +102,11 @@ def _calls(manifest: Manifest, arrays: Mapping[str, Any]) -> list[Call]:
     rows = {v.shape[spec.batch_axis] for spec, v in pairs if spec.batch_axis is not None}
     if len(rows) > 1:
         raise UsageError(f"inputs must have equally many rows, but have {sorted(rows)}")
-    return [
-        Call(tuple(_batch(v, spec.batch_axis, first, manifest.batch) for spec, v in pairs), True)
-        for first in range(0, max(rows, default=1), manifest.batch)
+    varies, given = Shapes(manifest).batch_dim(), max(rows, default=1)
+    size = min(max(given, varies.min), varies.max) if varies else manifest.batch
+    return size, [
+        Call(tuple(_batch(v, spec.batch_axis, first, size) for spec, v in pairs), True)
+        for first in range(0, given, size)
     ]
 
 

@@ -8,14 +8,16 @@ import struct
 import tempfile
 import weakref
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from ..bundle import Bundle, KernelOutput, Manifest, TensorSpec
 from ..errors import BundleError, DeviceError, UsageError
 from ..executors.base import failure
+from ..shapes import Shapes
 from .channel import Channel, Frame, timeout_from
 from .counting import Counters, Counts, plugin_library, plugin_option
 from .devices import Device, require_target
@@ -24,7 +26,7 @@ from .runners import prepare
 __all__ = ["EmulatedProgram", "RunCounts"]
 
 # Frames of runner/runner.c.
-_HELLO, _RUN, _RESET, _THREADS = 1, 2, 3, 4
+_HELLO, _RUN, _RESET, _THREADS, _SIZE = 1, 2, 3, 4, 6
 _SIZES, _TAP, _RESULT, _FAILED = 101, 102, 103, 104
 _COUNT_KERNELS, _PAINT_STACK = 1, 2
 _MAX_TAPS = 512
@@ -46,6 +48,9 @@ _SIZE_NAMES = (
     "output bytes",
     "state bytes",
 )
+
+
+Spec = TypeVar("Spec", TensorSpec, KernelOutput)
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,6 @@ class EmulatedProgram:
         counting: load the counting plugin, which makes the emulator several times slower.
 
     Raises:
-        UsageError: sizes of the bundle vary.
         DeviceError: packages are missing, the bundle is for another target, or the runner cannot be
             built or started.
         BundleError: the program is not the one that the manifest describes.
@@ -89,11 +93,8 @@ class EmulatedProgram:
         self._manifest = manifest = bundle.manifest
         self._taps = {str(tap.name): (index, tap) for index, tap in manifest.taps()}
         require_target(device, manifest.target.name)
-        if manifest.dims:
-            raise UsageError(
-                f"[{device.name}] runs programs of fixed sizes, but those of {manifest.model.name} "
-                f"are {', '.join(map(str, manifest.dims))}; build it for the sizes to emulate"
-            )
+        self._shapes = Shapes(manifest)
+        self._current = {dim.name: dim.max for dim in manifest.dims}
         device.require()
         timeout = timeout_from(os.environ)
         scratch = tempfile.TemporaryDirectory(prefix="millijoule-device-")
@@ -210,9 +211,12 @@ class EmulatedProgram:
         flags: int,
     ) -> tuple[dict[str, np.ndarray], int]:
         """Values of ``taps`` and bytes of stack used; ``outputs`` are filled."""
+        self._set_sizes(inputs)
         manifest = self._manifest
-        _check(manifest.inputs, inputs)
-        _check(manifest.outputs, outputs)
+        inputs_now, outputs_now = map(self._now, (manifest.inputs, manifest.outputs))
+        _check(inputs_now, inputs)
+        _check(outputs_now, outputs)
+        taps = {name: (index, self._now([tap])[0]) for name, (index, tap) in taps.items()}
         table = np.array(
             [(index, tap.offset, tap.nbytes) for index, tap in taps.values()], "<u4"
         ).tobytes()
@@ -232,17 +236,31 @@ class EmulatedProgram:
             else:
                 raise self._malformed()
         answer = self._final(frames, _RESULT, "the program failed")
-        if len(answer) != _USED.size + sum(spec.nbytes for spec in manifest.outputs):
+        if len(answer) != _USED.size + sum(spec.nbytes for spec in outputs_now):
             raise self._malformed()
         start = _USED.size
-        for spec, output in zip(manifest.outputs, outputs, strict=True):
+        for spec, output in zip(outputs_now, outputs, strict=True):
             raw = np.frombuffer(answer, spec.dtype, output.size, start)
             output[...] = raw.reshape(output.shape)
             start += spec.nbytes
         return values, int(_USED.unpack_from(answer)[0])
 
-    def _simple(self, kind: int, argument: int, what: str) -> None:
-        self._channel.request(kind, argument)
+    def _now(self, specs: Sequence[Spec]) -> list[Spec]:
+        """Tensors with the shapes of the current sizes."""
+        return [replace(s, shape=self._shapes.of(s, self._current), sizes=None) for s in specs]
+
+    def _set_sizes(self, inputs: Sequence[np.ndarray]) -> None:
+        """Tell the program the sizes that ``inputs`` have, those that are new."""
+        sizes = self._shapes.sizes(inputs)
+        for index, name in enumerate(self._shapes.dims):
+            size = sizes.get(name, self._current[name])  # too few arrays are refused below
+            if size != self._current[name]:
+                what = f"cannot set the size of {name} to {size}"
+                self._simple(_SIZE, index, what, struct.pack("<q", size))
+                self._current[name] = size
+
+    def _simple(self, kind: int, argument: int, what: str, payload: bytes = b"") -> None:
+        self._channel.request(kind, argument, [payload] if payload else [])
         self._final(self._channel.frames(_TAP), _RESULT, what)
 
     def _final(self, frames: Iterable[Frame], kind: int, what: str) -> bytes:

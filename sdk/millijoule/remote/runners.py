@@ -48,12 +48,14 @@ def _linux(bundle: Bundle, device: Device, folder: Path) -> list[str]:
     headers = [_FOLDER / "port.h", _FOLDER / "markers.h", _RUNTIME / "include" / "millijoule.h"]
 
     def make(out: Path) -> None:
-        # The C API is all that the runner knows of the library, so it serves every other as well.
+        # The C API is all that the runner knows of the library, so it serves every other as well
+        # whose sizes are as fixed or as free.
         include = ["-I", str(_RUNTIME / "include")]
         link = ["-L", str(folder), "-lmodel", "-o", str(out)]
-        cc.run([*_WARNINGS, *include, *map(str, sources), *link])
+        cc.run([*_WARNINGS, *sizes, *include, *map(str, sources), *link])
 
-    conditions = f"{toolchain.version(cc)} {cc}"
+    sizes = [f"-DMJ_RUNNER_SIZES={int(bool(manifest.dims))}"]
+    conditions = f"{toolchain.version(cc)} {cc} {sizes[0]}"
     shutil.copy(cached("runner", [*sources, *headers], conditions, make), folder / "runner")
     environment = "LD_LIBRARY_PATH=.,LD_BIND_NOW=1"  # no symbol look-ups while counting
     if manifest.cuda is not None:

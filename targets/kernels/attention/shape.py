@@ -54,8 +54,8 @@ class AttentionShape:
 
     @property
     def multiply_adds(self) -> int:
-        """Of both products, all keys counted for every query; of the largest sizes."""
-        return most(self.heads * self.queries * self.keys * (self.width + self.value_width))
+        """Of both products, all keys counted for every query; a `Size` if one varies."""
+        return self.heads * self.queries * self.keys * (self.width + self.value_width)
 
     def unravel(self, head: Any) -> tuple[Any, ...]:
         """Batch indices of problem number ``head``."""

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from millijoule.sizes import most
-
 
 @dataclass(frozen=True)
 class Axis:
@@ -72,8 +70,8 @@ class ConvShape:
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds, padding counted as computed; of the largest batch."""
-        return most(self.pixels) * self.outputs * self.depth
+        """Multiply-adds, padding counted as computed; a `Size` if the batch varies."""
+        return self.pixels * self.outputs * self.depth
 
     @property
     def pixels(self) -> int:

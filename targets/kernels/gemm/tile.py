@@ -51,9 +51,8 @@ class GemmShape:
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds, padding counted as computed; of the largest sizes."""
-        rows = most(self.batch * self.out_steps)
-        return rows * self.taps * self.channels * self.outputs
+        """Multiply-adds, padding counted as computed; a `Size` if rows vary."""
+        return self.batch * self.out_steps * self.taps * self.channels * self.outputs
 
 
 def choose_tile(shape: GemmShape, isa: Isa) -> Tile:

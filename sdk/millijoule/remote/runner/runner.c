@@ -8,8 +8,10 @@
  *                             then the inputs one after the other
  *   RESET      -              -                                              RESULT, or FAILED
  *   THREADS    how many       -                                              RESULT, or FAILED
+ *   SIZE       dimension      its size from now on, 64-bit                   RESULT, or FAILED
  *   QUIT       -              -                                              none: the program ends
  *
+ * Tensors have the bytes of the current sizes; SIZE is there where MJ_RUNNER_SIZES is 1.
  * SIZES: 64-bit numbers, see `greet`. RESULT of RUN: bytes of stack used (0 unless painted), a word of
  * padding, the outputs. FAILED: argument = mj_status; kernel that failed or -1, then the reason as text.
  * Anything malformed ends the program with a non-zero code: the host made a mistake, and has the wire.
@@ -21,8 +23,12 @@
 #include "millijoule.h"
 #include "port.h"
 
+#ifndef MJ_RUNNER_SIZES
+#define MJ_RUNNER_SIZES 0 /* 1 for programs whose sizes vary: those of others may lack mj_set_size */
+#endif
+
 enum { MAGIC = 0x4d4a5231 }; /* "MJR1" */
-enum request { HELLO = 1, RUN = 2, RESET = 3, THREADS = 4, QUIT = 5 };
+enum request { HELLO = 1, RUN = 2, RESET = 3, THREADS = 4, QUIT = 5, SIZE = 6 };
 enum answer { SIZES = 101, TAP = 102, RESULT = 103, FAILED = 104 };
 enum flag { FLAG_KERNELS = 1, FLAG_PAINT = 2 };
 enum { MAX_TAPS = 512, MAX_IO = 128 };
@@ -68,6 +74,22 @@ static int finish(mj_status status) {
 static size_t total(const mj_tensor *tensors, uint32_t count) {
   size_t bytes = 0;
   for (uint32_t i = 0; i < count; i++) bytes += tensors[i].bytes;
+  return bytes;
+}
+
+/* Bytes that tensor `index` has now; inputs are counted before outputs. */
+static size_t bytes_of(uint32_t index) {
+  const mj_model_desc *model = &mj_model;
+#if MJ_RUNNER_SIZES
+  if (model->n_dims > 0) return mj_tensor_bytes(&context, index);
+#endif
+  return index < model->n_inputs ? model->inputs[index].bytes : model->outputs[index - model->n_inputs].bytes;
+}
+
+/* The sum over `count` tensors from `first`, of what they have now. */
+static size_t current(uint32_t first, uint32_t count) {
+  size_t bytes = 0;
+  for (uint32_t i = 0; i < count; i++) bytes += bytes_of(first + i);
   return bytes;
 }
 
@@ -129,7 +151,7 @@ static void call_model(void) {
 
 static int read_taps(uint32_t payload) {
   if (payload < 4 || mj_port_read(&tap_count, 4) != 0 || tap_count > MAX_TAPS) return -1;
-  if (payload != 4 + tap_count * sizeof(tap) + total(mj_model.inputs, mj_model.n_inputs)) return -1;
+  if (payload != 4 + tap_count * sizeof(tap) + current(0, mj_model.n_inputs)) return -1;
   if (tap_count > 0 && mj_port_read(taps, tap_count * sizeof(tap)) != 0) return -1;
   for (uint32_t i = 0; i < tap_count; i++) {
     const size_t offset = taps[i].offset, bytes = taps[i].bytes;
@@ -142,7 +164,7 @@ static int run(uint32_t flags, uint32_t payload) {
   if (read_taps(payload) != 0) return -1;
   for (uint32_t i = 0; i < mj_model.n_inputs; i++) {
     /* The buffers are ours: only the API sees them as constant. */
-    if (mj_port_read((void *)(uintptr_t)inputs[i], mj_model.inputs[i].bytes) != 0) return -1;
+    if (mj_port_read((void *)(uintptr_t)inputs[i], bytes_of(i)) != 0) return -1;
   }
   tap_failed = 0;
   const mj_hook hook = tap_count > 0 ? send_taps : flags & FLAG_KERNELS ? mj_tick : NULL;
@@ -152,17 +174,29 @@ static int run(uint32_t flags, uint32_t payload) {
   if (tap_failed) return -1;
   if (run_status != MJ_OK) return send_failure(run_status);
   const uint32_t used[2] = {flags & FLAG_PAINT ? (uint32_t)mj_port_stack_used() : 0, 0};
-  const size_t bytes = total(mj_model.outputs, mj_model.n_outputs);
+  const uint32_t first = mj_model.n_inputs;
+  const size_t bytes = current(first, mj_model.n_outputs);
   const header head = {MAGIC, RESULT, 0, (uint32_t)(sizeof used + bytes)};
   if (mj_port_write(&head, sizeof head) != 0 || mj_port_write(used, sizeof used) != 0) return -1;
   for (uint32_t i = 0; i < mj_model.n_outputs; i++) {
-    if (mj_port_write(outputs[i], mj_model.outputs[i].bytes) != 0) return -1;
+    if (mj_port_write(outputs[i], bytes_of(first + i)) != 0) return -1;
   }
   return 0;
 }
 
+#if MJ_RUNNER_SIZES
+static int set_size(uint32_t dim, uint32_t payload) {
+  int64_t size;
+  if (payload != sizeof size || mj_port_read(&size, sizeof size) != 0) return -1;
+  return finish(mj_set_size(&context, dim, size));
+}
+#endif
+
 static int answer(const header *head) {
   if (head->kind == RUN) return run(head->argument, head->bytes);
+#if MJ_RUNNER_SIZES
+  if (head->kind == SIZE) return set_size(head->argument, head->bytes);
+#endif
   if (head->bytes != 0) return -1;
   switch (head->kind) {
     case HELLO: return greet();
