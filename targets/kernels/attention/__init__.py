@@ -63,7 +63,9 @@ def attention_f32(
     chunks = parallel_chunks(most_tiles, shape.multiply_adds)
     blocks = -(-most(shape.keys) // tile.panel)
     panels = TensorType((most(shape.heads), blocks, shape.width, tile.panel), isa.product)
-    strips = TensorType((chunks, tile.rows, blocks * tile.panel), "float32")
+    # behind the scores of all rows lie what their results are multiplied by
+    columns = max(blocks, -(-2 * tile.rows // tile.panel)) * tile.panel
+    strips = TensorType((chunks, tile.rows + 1, columns), "float32")
     flat = TensorType((result.size,), "float32")
     name = f"attention_{isa.product.replace('loat', '')}_{tile.rows}x{tile.panel}_{isa.name}"
     powers = () if isa.product == "float32" else (TensorType(strips.shape, isa.product),)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import tvm.script.ir_builder.tirx as T
 from tvm import tirx
 
-from millijoule.converters.ops import tir
 from millijoule.sizes import Size
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.attention.exponent import exp_of_negative
 from millijoule.targets.kernels.attention.shape import AttentionShape, AttentionTile, Strided
+from millijoule.targets.kernels.folds import Folded, fold_rows
+from millijoule.targets.kernels.functions.bits import number
 from millijoule.targets.kernels.gemm.chains import accumulate_for
 from millijoule.targets.target import Isa
 
@@ -61,17 +62,18 @@ class Rows:
             self._scores(strip, head, batch, first, rows, block, width, peaks)
 
         self._for_panels(first, rows, scores)
-        peak = [peaks.across(r, T.max) for r in range(rows)]
+        peak = fold_rows(peaks, T.max)
         sums = simd.Accumulators(rows, lanes, lanes)
         sums.fill(lambda _, vec: simd.zeros(vec[1]))
         self._for_panels(
             first, rows, lambda block, width: self._exponents(strip, rows, block, width, peak, sums)
         )
-        total = [sums.across(r, lambda a, b: a + b) for r in range(rows)]
-        for r in range(rows):  # a row whose keys are all masked is zero
-            reciprocal = T.float32(1) / T.max(total[r][0], T.float32(1e-30))
-            tir.store(total[r], [0], reciprocal)
-        self._values(strip, batch, first, rows, total)
+        total = fold_rows(sums, lambda a, b: a + b)
+        # a row whose keys are all masked is zero
+        scale = total.map(lambda v, n: number(1, n) / T.max(v, number(1e-30, n)))
+        # in memory, or LLVM moves the sums behind the product, whose registers they would take
+        scale.store(self._b.strips, [strip, self._tile.rows])
+        self._values(strip, batch, first, rows)
 
     def _for_panels(self, first: Any, rows: int, body: Callable[[Any, Any], None]) -> None:
         """``body(block, keys)`` for the panels of keys that queries ``first`` … may see."""
@@ -168,7 +170,7 @@ class Rows:
         rows: int,
         block: Any,
         width: Any,
-        peak: Sequence[Any],
+        peak: Folded,
         sums: simd.Accumulators,
     ) -> None:
         lanes, strips = self._tile.lanes, self._b.strips
@@ -177,16 +179,14 @@ class Rows:
             key = block * self._tile.panel + vector * lanes
             for r in range(rows):
                 score = simd.load(strips, [strip, r], key, lanes)
-                below = score - simd.splat(peak[r][0], lanes)
+                below = score - peak.splat(r, lanes)
                 simd.save(kept[r], [], 0, lanes, exp_of_negative(below, lanes, self._isa))
                 power = simd.load(kept[r], [], 0, lanes)
                 rounded = simd.convert(power, self._isa.product, lanes)
                 simd.save(self._b.powers, [strip, r], key, lanes, rounded)
                 sums.set(r, (0, lanes), sums.get(r, (0, lanes)) + power)
 
-    def _values(
-        self, strip: Any, batch: tuple[Any, ...], first: Any, rows: int, scale: Sequence[Any]
-    ) -> None:
+    def _values(self, strip: Any, batch: tuple[Any, ...], first: Any, rows: int) -> None:
         """Σ p·v, divided by Σ p, for some columns at a time."""
         b, shape, tile = self._b, self._shape, self._tile
         for start, width in _even(shape.value_width, tile.vectors, tile.lanes):
@@ -212,7 +212,7 @@ class Rows:
                 add(0, shape.keys)
             for row in range(rows):
                 for vec in acc.vectors:
-                    value = acc.get(row, vec) * simd.splat(scale[row][0], vec[1])
+                    value = acc.get(row, vec) * simd.splat(b.strips[strip, tile.rows, row], vec[1])
                     at = b.y_view.start(batch, first + row) + (start + vec[0])
                     simd.save(b.y, [], at, vec[1], value)
 

@@ -8,19 +8,24 @@ whichever are more; for images beyond the second-level cache, bytes over its ban
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import tvm.script.ir_builder.tirx as T
 
+from millijoule.sizes import most
 from millijoule.targets.kernels import simd
+from millijoule.targets.kernels.conv.direct.chunks import Jobs, rows_in_cache
 from millijoule.targets.kernels.conv.shape import ConvShape
 from millijoule.targets.kernels.conv.tiles import Run, cut, tap_bounds
-from millijoule.targets.kernels.form import parallel_chunks
+from millijoule.targets.kernels.form import parallel_chunks, rows_of_chunk
 from millijoule.targets.target import Isa
 
 # Results of a tile: with fewer, their chains of dependent operations do not fill the pipeline
 PIXELS = 14
+# First-level cache of data, as small as common: 32 KiB
+LINE_BYTES, SETS, WAYS = 64, 64, 8
 # What a tile does with one vector of x: (x, h, [(tap v, result p), …]), in ascending v
 Visit = Callable[[Any, Any, list[tuple[int, int]]], None]
 
@@ -64,15 +69,45 @@ class Tile:
 
 
 def for_tiles(shape: ConvShape, x: Any, isa: Isa, body: Callable[[Tile], None]) -> None:
-    """``body`` for every tile of every row; rows are shared among threads."""
-    rows, runs = shape.batch * shape.rows.out, cut(shape.columns, PIXELS)
-    parallel = parallel_chunks(rows, 4 * shape.pixels * shape.outputs * shape.rows.taps) > 1
-    with (T.parallel if parallel else T.serial)(0, rows) as row:
+    """``body`` for every tile; chunks of rows are shared among threads.
+
+    A row of results reads rows of x that the one before has read. Where those leave the first-level
+    cache in between, a vector of channels goes through all rows of a chunk before the next one, if
+    that keeps them.
+    """
+    runs, jobs = cut(shape.columns, PIXELS), _jobs(shape, isa)
+    with jobs.loop as chunk:
 
         def tiles(c: Any, lanes: int) -> None:
-            for run in runs:
-                with T.serial(0, run.count) as t:
-                    where = row // shape.rows.out, row % shape.rows.out, run.start + t * run.size
-                    body(Tile(shape, x, where, run, c, lanes))
+            with jobs.rows_of(chunk) as r:
+                row = chunk * jobs.size + r
+                for run in runs:
+                    with T.serial(0, run.count) as t:
+                        i, j = row % shape.rows.out, run.start + t * run.size
+                        body(Tile(shape, x, (row // shape.rows.out, i, j), run, c, lanes))
 
         simd.for_blocks(shape.channels, isa.lanes, tiles)
+
+
+def _jobs(shape: ConvShape, isa: Isa) -> Jobs:
+    """Chunks of one row, or of as many as stay in the second-level cache."""
+    rows = shape.batch * shape.rows.out
+    size = rows_in_cache(shape) if by_channels(shape, isa) else 1
+    parallel = parallel_chunks(rows, 4 * shape.pixels * shape.outputs * shape.rows.taps) > 1
+    if parallel and size > 1:
+        size = rows_of_chunk(most(rows), -(-most(rows) // size))
+    return Jobs(1, size, rows, weights_first=False, parallel=parallel)
+
+
+def by_channels(shape: ConvShape, isa: Isa) -> bool:
+    """Whether the first-level cache holds what a row of results touches of one vector of channels,
+    but not what it touches of all.
+
+    Pixels lie ``channels`` apart: where that is a multiple of a large power of two, they share few
+    sets of the cache. And neighbouring vectors in turn are what prefetching expects.
+    """
+    pixels = shape.rows.taps * shape.columns.size + shape.columns.out
+    apart, vector = 4 * shape.channels, 4 * isa.lanes
+    sets = SETS // math.gcd(apart // LINE_BYTES, SETS) if apart >= LINE_BYTES else SETS
+    lines = pixels * -(-vector // LINE_BYTES)
+    return pixels * apart > WAYS * SETS * LINE_BYTES and lines <= WAYS * sets

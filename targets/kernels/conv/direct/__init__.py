@@ -134,6 +134,11 @@ def _elements_ahead(shape: ConvShape, tile: ConvTile, width: int, isa: Isa) -> i
     )
 
 
+def _everywhere(columns: Axis, taps: list[tuple[int, list[int]]], size: int) -> bool:
+    """Whether every one of ``size`` results has an input for every tap."""
+    return taps == [(tap, list(range(size))) for tap in range(columns.taps)]
+
+
 @dataclass(frozen=True)
 class _Block:
     """``width`` output channels of one group, in tile ``number`` of all that need them."""
@@ -214,21 +219,38 @@ class _Direct:
         length = shape.group_channels
         if self._contiguous(taps, run.size):
             taps, length = taps[:1], columns.taps * length
-        step = columns.stride * (1 if self.planar else shape.channels)
         low, high = tap_bounds(shape.rows, i)
         with T.serial(low, high) as h:
+            if self.planar and _everywhere(columns, taps, run.size):
+                with T.serial(0, columns.taps) as tap:
+                    self._planes(acc, where, (b, i, start), (h, tap), range(run.size))
+                taps = []
             for tap, valid in taps:
-                row, column = shape.rows.source(i, h), columns.source(start, tap)
-                offsets = [(p, p * step) for p in valid]
                 if self.planar:
-                    for c in range(shape.channels):
-                        plane = (b * shape.channels + c) * shape.rows.size
-                        source = (plane + row) * columns.size + column
-                        self._multiply(acc, where, h, tap, source, offsets, 1, c)
+                    self._planes(acc, where, (b, i, start), (h, tap), valid)
                     continue
+                row, column = shape.rows.source(i, h), columns.source(start, tap)
                 source = self._source(b, row, column, where)
+                offsets = [(p, p * columns.stride * shape.channels) for p in valid]
                 self._multiply(acc, where, h, tap, source, offsets, length)
         self._write(acc, (b * shape.rows.out + i) * columns.out + start, where)
+
+    def _planes(
+        self,
+        acc: simd.Accumulators,
+        where: _Block,
+        result: tuple[Any, Any, Any],
+        tap: tuple[Any, Any],
+        valid: Sequence[int],
+    ) -> None:
+        """One tap (h, v) of all channels, for ``valid`` results from ``result`` (b, i, j) on."""
+        shape, columns = self.shape, self.shape.columns
+        (b, i, start), (h, v) = result, tap
+        row, column = shape.rows.source(i, h), columns.source(start, v)
+        offsets = [(p, p * columns.stride) for p in valid]
+        for c in range(shape.channels):
+            plane = (b * shape.channels + c) * shape.rows.size
+            self._multiply(acc, where, h, v, (plane + row) * columns.size + column, offsets, 1, c)
 
     def _rows(self, b: Any, rows: range, where: _Block) -> None:
         """A few whole ``rows`` of a small image in one tile; what they read is known here."""
@@ -260,8 +282,7 @@ class _Direct:
     def _contiguous(self, taps: list[tuple[int, list[int]]], size: int) -> bool:
         """Whether a row of the filter is one run of x for all ``size`` results of a tile."""
         columns = self.shape.columns
-        everything = list(range(size))
-        inside = taps == [(tap, everything) for tap in range(columns.taps)]
+        inside = _everywhere(columns, taps, size)
         return inside and columns.dilation == 1 and self.shape.groups == 1 and not self.planar
 
     def _source(self, b: Any, row: Any, column: Any, where: _Block) -> Any:
@@ -275,7 +296,7 @@ class _Direct:
         acc: simd.Accumulators,
         where: _Block,
         h: Any,
-        tap: int,
+        tap: Any,
         source: Any,
         offsets: Sequence[tuple[int, int]],
         length: int,

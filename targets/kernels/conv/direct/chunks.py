@@ -49,15 +49,16 @@ class Jobs:
 
     def rows_of(self, chunk: Any) -> Any:
         """The loop over the rows of a chunk, from 0."""
+        if self.size == 1:
+            return T.serial(0, 1)
         return T.serial(0, T.min(self.size, self.rows - chunk * self.size))
 
 
 def plan_jobs(shape: ConvShape, blocks: int, *, whole: bool) -> Jobs:
     """The jobs of ``blocks`` of channels; ``whole``: an image is one chunk."""
     rows = shape.batch * shape.rows.out
-    row_bytes = 4 * (shape.columns.size * shape.channels + shape.columns.out * shape.outputs)
     largest = most(rows)
-    size = min(largest, max(1, CHUNK_BYTES // row_bytes))
+    size = rows_in_cache(shape)
     weights_first = shape.depth * shape.outputs * 4 > CHUNK_BYTES
     parallel = parallel_chunks(blocks * largest, shape.multiply_adds) > 1
     if whole:
@@ -66,3 +67,9 @@ def plan_jobs(shape: ConvShape, blocks: int, *, whole: bool) -> Jobs:
     elif parallel and not (weights_first and blocks % 2 == 0):
         size = rows_of_chunk(largest, -(-largest // size))
     return Jobs(blocks, size, rows, weights_first, parallel)
+
+
+def rows_in_cache(shape: ConvShape) -> int:
+    """How many rows of results, at least one, touch no more than `CHUNK_BYTES`."""
+    row_bytes = 4 * (shape.columns.size * shape.channels + shape.columns.out * shape.outputs)
+    return min(most(shape.batch * shape.rows.out), max(1, CHUNK_BYTES // row_bytes))

@@ -11,7 +11,9 @@ from fixtures.kernels import call, types_of
 from fixtures.operands import normal
 from millijoule.converters.ops import TensorType
 from millijoule.targets.kernels import form
+from millijoule.targets.kernels.conv import window
 from millijoule.targets.kernels.conv.depthwise import depthwise_f32, pack_depthwise, takes
+from millijoule.targets.kernels.conv.direct import chunks
 from millijoule.targets.kernels.epilogue import Step
 from millijoule.targets.target import AVX2, AVX512, NEON, NEON_V7, SCALAR, Isa
 
@@ -76,6 +78,37 @@ def test_rows_in_parallel_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) ->
     whole = convolve(DEPTHWISE[1], AVX2)
     monkeypatch.setattr(form, "PARALLEL_OPERATIONS", 1)
     np.testing.assert_array_equal(convolve(DEPTHWISE[1], AVX2), whole)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("number", [1, 4])
+def test_chunks_of_rows_give_the_same_bits(
+    number: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks that end inside of an image, and in the middle of a batch."""
+    case = DEPTHWISE[number]
+    whole = convolve(case, AVX2)
+    row = 4 * (case.shape.columns.size + case.shape.columns.out) * case.channels
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", rows * row)
+    monkeypatch.setattr(window, "by_channels", lambda *_: True)
+    np.testing.assert_array_equal(convolve(case, AVX2), whole)
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "stride", "expected"),
+    [
+        (112, 48, 2, True),
+        (56, 48, 1, True),
+        (56, 16, 1, False),  # whole rows fit
+        (28, 128, 1, False),  # pixels fall into eight sets of the cache
+        (14, 256, 1, False),
+    ],
+)
+def test_which_images_go_channel_by_channel(
+    size: int, channels: int, stride: int, expected: bool
+) -> None:
+    case = grouped(Case((size, size), channels, 0, stride=(stride, stride)), 1)
+    assert window.by_channels(case.shape, AVX512) is expected
 
 
 @pytest.mark.parametrize(

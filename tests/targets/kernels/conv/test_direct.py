@@ -47,6 +47,8 @@ CASES = [
     Case((5, 16), 12, 18, groups=3, batch=2),
     Case((6, 5), 30, 15, groups=15),
     Case((5, 6), 8, 8, kernel=(1, 1), padding=NONE, groups=4),
+    Case((8, 65), 3, 20, kernel=(4, 4), stride=(4, 4), padding=NONE),  # patches
+    Case((5, 60), 3, 33, kernel=(3, 5), stride=(2, 2), padding=(1, 2, 1, 2)),
 ]
 
 
@@ -97,7 +99,7 @@ def test_epilogue(isa: Isa) -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS, ids=lambda isa: f"{isa.name}-{isa.registers}")
-@pytest.mark.parametrize("number", [1, 8, 14])
+@pytest.mark.parametrize("number", [1, 8, 14, 24, 25])
 def test_images_as_they_come_give_the_same_bits(number: int, isa: Isa) -> None:
     np.testing.assert_array_equal(
         convolve(CASES[number], isa, planar=True), convolve(CASES[number], isa)
