@@ -52,17 +52,17 @@ def fold_rows(acc: simd.Accumulators, op: Callable[[Vector, Vector], Vector]) ->
     width = lanes  # of what is left of a row
     while width > 1:
         width //= 2
+        pairs = [tuple(rows[i : i + 2]) for i in range(0, len(rows), 2)]
         if len(rows) == 1:
-            pairs, lanes = [(rows[0],)], lanes // 2
-        else:
-            pairs = [(a, b) for a, b in zip(rows[::2], rows[1::2], strict=False)]
-            pairs += [(rows[-1], rows[-1])] if len(rows) % 2 else []
+            lanes //= 2
+        elif len(rows) % 2:
+            pairs[-1] = (rows[-1], rows[-1])
         rows = [_joined(pair, lanes, width, op) for pair in pairs]
     return Folded(rows, lanes)
 
 
 def _joined(
-    pair: tuple[Any, ...], lanes: int, width: int, op: Callable[[Vector, Vector], Vector]
+    pair: Sequence[Any], lanes: int, width: int, op: Callable[[Vector, Vector], Vector]
 ) -> Any:
     """A buffer of ``lanes`` values, ``width`` for every row in ``pair``."""
     values = [_value(buffer) for buffer in pair]
