@@ -14,13 +14,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..bundle import Bundle, KernelOutput, Manifest, TensorSpec
-from ..errors import BundleError, DeviceError, UsageError
+from ..bundle import Bundle, KernelOutput, TensorSpec
+from ..errors import DeviceError, UsageError
 from ..executors.base import failure
 from ..shapes import Shapes
 from .channel import Channel, Frame, timeout_from
 from .counting import Counters, Counts, plugin_library, plugin_option
 from .devices import Device, require_target
+from .greeting import check_greeting
 from .runners import prepare
 
 __all__ = ["EmulatedProgram", "RunCounts"]
@@ -31,24 +32,6 @@ _SIZES, _TAP, _RESULT, _FAILED = 101, 102, 103, 104
 _COUNT_KERNELS, _PAINT_STACK = 1, 2
 _MAX_TAPS = 512
 _USED = struct.Struct("<2I")
-
-#: What SIZES holds, in order.
-_SIZE_NAMES = (
-    "abi",
-    "inputs",
-    "outputs",
-    "states",
-    "kernels",
-    "weights_bytes",
-    "arena.bytes",
-    "arena.workspace_bytes",
-    "arena.state_bytes",
-    "streaming.delay",
-    "input bytes",
-    "output bytes",
-    "state bytes",
-)
-
 
 Spec = TypeVar("Spec", TensorSpec, KernelOutput)
 
@@ -196,12 +179,7 @@ class EmulatedProgram:
         """Ask what the program is; it must be what the manifest says."""
         self._channel.request(_HELLO)
         payload = self._final(self._channel.frames(_TAP), _SIZES, "cannot start the program")
-        if len(payload) != 8 * (len(_SIZE_NAMES) + 1):
-            raise DeviceError("[device] the runner speaks another protocol; reinstall Millijoule")
-        found = struct.unpack(f"<{len(_SIZE_NAMES) + 1}q", payload)
-        for name, is_, said in zip(_SIZE_NAMES, found, _sizes(self._manifest), strict=False):
-            if is_ != said:
-                raise BundleError(f"the program says {name} is {is_}, but the manifest says {said}")
+        check_greeting(payload, self._manifest)
 
     def _run(
         self,
@@ -287,27 +265,6 @@ class EmulatedProgram:
 def _end(channel: Channel, scratch: tempfile.TemporaryDirectory[str]) -> None:
     channel.close()
     scratch.cleanup()
-
-
-def _sizes(manifest: Manifest) -> list[int]:
-    """What the program must say of itself, in the order of :data:`_SIZE_NAMES`."""
-    streaming = manifest.streaming
-    states = streaming.states if streaming else ()
-    return [
-        manifest.program.abi,
-        len(manifest.inputs),
-        len(manifest.outputs),
-        len(states),
-        len(manifest.kernels),
-        manifest.files[manifest.program.weights].bytes,
-        manifest.arena.bytes,
-        manifest.arena.workspace_bytes,
-        manifest.arena.state_bytes,
-        streaming.delay if streaming else 0,
-        sum(spec.nbytes for spec in manifest.inputs),
-        sum(spec.nbytes for spec in manifest.outputs),
-        sum(state.nbytes for state in states),
-    ]
 
 
 def _check(specs: Sequence[TensorSpec], arrays: Sequence[np.ndarray]) -> None:
