@@ -11,6 +11,8 @@ are ever copied.
 
 Floor: keys·(width + value_width) multiply-adds per query over the peak rate of the unit, as in a
 packed GEMM, and an exponential per score, which takes about as long as twenty multiply-adds.
+Measured on one core of a Zen 5: three heads of 197 queries and keys, 64 wide, in 140 µs, of which
+products alone would take 112.
 
 Every score is one chain in ascending d; maximum and sum of a row go lane by lane over ascending
 keys, then over the lanes; every result is one chain in ascending keys. None of that depends on how

@@ -3,7 +3,9 @@
 A tile is a few neighbouring results of one row, a vector of channels wide. Its inputs are visited
 column by column: each is loaded once and goes into every result whose window it lies in, so that
 only the results, one row of weights and one input are in registers. Floor: loads, or multiply-adds,
-whichever are more; for images beyond the second-level cache, bytes over its bandwidth.
+whichever are more; for images beyond the second-level cache, bytes over its bandwidth. On one core of
+a Zen 5: 112×112×48 with stride 2 in 30 µs, 56×56×48 in 15, 28×28×128 in 12, 14×14×256 in 5.4; chains of
+multiply-adds alone would take 10, 10, 7, 3.4. The rest is the way from the second-level cache.
 """
 
 from __future__ import annotations
