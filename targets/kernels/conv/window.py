@@ -3,9 +3,9 @@
 A tile is a few neighbouring results of one row, a vector of channels wide. Its inputs are visited
 column by column: each is loaded once and goes into every result whose window it lies in, so that
 only the results, one row of weights and one input are in registers. Floor: loads, or multiply-adds,
-whichever are more; for images beyond the second-level cache, bytes over its bandwidth. On one core of
-a Zen 5: 112×112×48 with stride 2 in 30 µs, 56×56×48 in 15, 28×28×128 in 12, 14×14×256 in 5.4; chains of
-multiply-adds alone would take 10, 10, 7, 3.4. The rest is the way from the second-level cache.
+whichever are more; for images beyond the second-level cache, bytes over its bandwidth. On one core
+of a Zen 5: 112×112×48 with stride 2 in 30 µs, 56×56×48 in 15, 28×28×128 in 10, 14×14×256 in 5.4;
+chains of multiply-adds alone would take 10, 10, 7, 3.4. The rest is waiting for the second level.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import tvm.script.ir_builder.tirx as T
 from millijoule.sizes import most
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.conv.direct.chunks import Jobs, rows_in_cache
+from millijoule.targets.kernels.conv.flat import Flat
 from millijoule.targets.kernels.conv.shape import ConvShape
 from millijoule.targets.kernels.conv.tiles import Run, cut, tap_bounds
 from millijoule.targets.kernels.form import parallel_chunks, rows_of_chunk
@@ -34,12 +35,20 @@ Visit = Callable[[Any, Any, list[tuple[int, int]]], None]
 
 class Tile:
     """``run.size`` results from column ``start`` of row ``i`` of image ``b``, for ``lanes``
-    channels from ``channel``."""
+    channels from ``channel``; ``ahead``: the same pixels of the next channels are asked for."""
 
     def __init__(
-        self, shape: ConvShape, x: Any, where: tuple[Any, Any, Any], run: Run, c: Any, lanes: int
+        self,
+        shape: ConvShape,
+        x: Flat,
+        where: tuple[Any, Any, Any],
+        run: Run,
+        channels: tuple[Any, int],
+        *,
+        ahead: bool,
     ) -> None:
-        self.shape, self.run, self.channel, self.lanes = shape, run, c, lanes
+        self.shape, self.run, self.ahead = shape, run, ahead
+        self.channel, self.lanes = channels
         self._x = x
         self._b, self.i, self._start = where
 
@@ -67,17 +76,20 @@ class Tile:
             first = line + columns.source(self._start, 0)
             for offset, pairs in sorted(users.items()):
                 at = (first + offset) * self.shape.channels + self.channel
+                if self.ahead:
+                    self._x.prefetch(at + self.lanes)
                 body(self._x.load(at, self.lanes), h, sorted(pairs))
 
 
-def for_tiles(shape: ConvShape, x: Any, isa: Isa, body: Callable[[Tile], None]) -> None:
+def for_tiles(shape: ConvShape, x: Flat, isa: Isa, body: Callable[[Tile], None]) -> None:
     """``body`` for every tile; chunks of rows are shared among threads.
 
     A row of results reads rows of x that the one before has read. Where those leave the first-level
     cache in between, a vector of channels goes through all rows of a chunk before the next one, if
-    that keeps them.
+    that keeps them; if not, the next vector is asked for while one is computed.
     """
     runs, jobs = cut(shape.columns, PIXELS), _jobs(shape, isa)
+    ahead = jobs.size == 1 and isa.name == "avx512" and not _fits(shape)
     with jobs.loop as chunk:
 
         def tiles(c: Any, lanes: int) -> None:
@@ -86,7 +98,8 @@ def for_tiles(shape: ConvShape, x: Any, isa: Isa, body: Callable[[Tile], None]) 
                 for run in runs:
                     with T.serial(0, run.count) as t:
                         i, j = row % shape.rows.out, run.start + t * run.size
-                        body(Tile(shape, x, (row // shape.rows.out, i, j), run, c, lanes))
+                        where = row // shape.rows.out, i, j
+                        body(Tile(shape, x, where, run, (c, lanes), ahead=ahead))
 
         simd.for_blocks(shape.channels, isa.lanes, tiles)
 
@@ -108,8 +121,16 @@ def by_channels(shape: ConvShape, isa: Isa) -> bool:
     Pixels lie ``channels`` apart: where that is a multiple of a large power of two, they share few
     sets of the cache. And neighbouring vectors in turn are what prefetching expects.
     """
-    pixels = shape.rows.taps * shape.columns.size + shape.columns.out
     apart, vector = 4 * shape.channels, 4 * isa.lanes
     sets = SETS // math.gcd(apart // LINE_BYTES, SETS) if apart >= LINE_BYTES else SETS
-    lines = pixels * -(-vector // LINE_BYTES)
-    return pixels * apart > WAYS * SETS * LINE_BYTES and lines <= WAYS * sets
+    return not _fits(shape) and _pixels(shape) * -(-vector // LINE_BYTES) <= WAYS * sets
+
+
+def _fits(shape: ConvShape) -> bool:
+    """Whether the first-level cache holds what a row of results touches."""
+    return 4 * _pixels(shape) * shape.channels <= WAYS * SETS * LINE_BYTES
+
+
+def _pixels(shape: ConvShape) -> int:
+    """How many pixels a row of results touches, its own among them."""
+    return shape.rows.taps * shape.columns.size + shape.columns.out

@@ -16,8 +16,9 @@ next block's weights are asked for: a large network reads each weight from main 
 Measured on one core of a Zen 5 that does 262 GFLOP/s: ResNet-50's layers with 3×3 and 1×1 filters
 reach 200 to 276 (borders counted). Images as they come: 16×16 patches to 192 channels in 226 µs
 (products alone 217), 7×7 to 64 in 1.07 ms (0.89), because taps are a loop wherever all of them have
-an input: written out, LLVM loads so far ahead that accumulators leave their registers. AArch64: 0.295 instructions per multiply-add for 3×3, 64→64 at
-28×28, 1.18 times the floor of `fmla` alone (``benchmarks/arm_instructions.py``).
+an input: written out, LLVM loads so far ahead that accumulators leave their registers. AArch64:
+0.295 instructions per multiply-add for 3×3, 64→64 at 28×28, 1.18 times the floor of `fmla` alone
+(``benchmarks/arm_instructions.py``).
 
 Every result is one chain of multiply-adds in ascending (h, v, c), whatever the tile or the threads.
 """

@@ -94,6 +94,14 @@ def test_chunks_of_rows_give_the_same_bits(
     np.testing.assert_array_equal(convolve(case, AVX2), whole)
 
 
+@pytest.mark.skipif(AVX512 not in HERE, reason="asked for with AVX-512 alone")
+def test_channels_asked_for_ahead_change_no_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = DEPTHWISE[2]
+    whole = convolve(case, AVX512)
+    monkeypatch.setattr(window, "WAYS", 0)  # nothing fits in the cache
+    np.testing.assert_array_equal(convolve(case, AVX512), whole)
+
+
 @pytest.mark.parametrize(
     ("size", "channels", "stride", "expected"),
     [
