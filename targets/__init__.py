@@ -25,6 +25,7 @@ __all__ = [
     "check_batches",
     "check_limits",
     "check_plugins",
+    "check_tuning",
     "get_target",
     "list_boards",
     "list_targets",
@@ -54,6 +55,7 @@ def build(
     batches: tuple[int, int, int] | None = None,
     split: str | None = None,
     plugins: bool = False,
+    tuning_db: str | os.PathLike[str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Bundle:
     """Compile ``model``, write the bundle ``out`` (default ``<model name>.mjb``); return it open.
@@ -74,11 +76,13 @@ def build(
         split: for GPUs, "tensorrt": write dense regions as ONNX graphs besides (`manifest.split`).
         plugins: for tensorrt, write a second graph whose binary and spiking layers are kernels of
             ours, with machine code for every GPU; the device falls back to the first.
+        tuning_db: for CPUs with an operating system, a folder with MetaSchedule's records (see
+            `mj tune`): functions without a kernel of ours take their schedules from it.
         progress: called with the name of each stage.
 
-    Raises UsageError for an unknown target, board or dtype, UnsupportedError for a model that the
-    target cannot hold, DeviceError if the C compiler is missing or fails. Nothing half-written
-    stays.
+    Raises UsageError for an unknown target, board, dtype or tuning database, UnsupportedError for a
+    model that the target cannot hold, DeviceError if the C compiler is missing or fails. Nothing
+    half-written stays.
     """
     chosen = get_target(target)
     dtype = dtype or model.dtype
@@ -88,6 +92,7 @@ def build(
     limits = check_limits(target, board, flash, ram)
     _check_split(chosen, split)
     check_plugins(target, plugins, dtype, batches)
+    check_tuning(target, tuning_db, dtype)
     path = Path(out) if out is not None else Path(f"{model.name}.mjb")
     report = progress or (lambda stage: None)
     if dtype == "int8":
@@ -109,7 +114,8 @@ def build(
         return build_mcu(model, chosen, path, emit=emit, limits=limits, progress=report)
     from millijoule.targets.cpu.build import build_cpu
 
-    return build_cpu(model, chosen, path, threads or 1, report, half=dtype == "float16")
+    half = dtype == "float16"
+    return build_cpu(model, chosen, path, threads or 1, report, half=half, tuning_db=tuning_db)
 
 
 def check_limits(target: str, board: str | None, flash: int | None, ram: int | None) -> Limits:
@@ -202,6 +208,25 @@ def check_plugins(
         raise UsageError("[build] kernels of plugins have one batch; leave out batches or plugins")
     if dtype not in (None, "float32"):
         raise UsageError(f"[build] kernels of plugins calculate in float32, but dtype is {dtype}")
+
+
+def check_tuning(
+    target: str, tuning_db: str | os.PathLike[str] | None, dtype: str | None = None
+) -> None:
+    """UsageError unless ``target`` takes tuned schedules, and ``tuning_db`` holds a database."""
+    if tuning_db is None:
+        return
+    if get_target(target).kind != STATIC_AOT:
+        names = ", ".join(t.name for t in list_targets() if t.kind == STATIC_AOT)
+        raise UsageError(f"[build] a tuning database is for {names}, but the target is {target}")
+    if dtype == "float16":
+        raise UsageError(
+            "[build] a tuning database is for float32 and int8, but dtype is float16, whose "
+            "functions are those of float32 stored otherwise; leave one of the two out"
+        )
+    from millijoule.targets.tuning.records import TuningRecords
+
+    TuningRecords(tuning_db)
 
 
 def _dtypes(target: Target) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import millijoule
 from millijoule.targets.compilers import Toolchain
@@ -13,7 +14,7 @@ from millijoule.targets.compilers import version as compiler_version
 BASE = ("apache-tvm", "apache-tvm-ffi", "torch", "numpy")
 
 
-def toolchain(cc: Toolchain) -> dict[str, str]:
+def toolchain(cc: Toolchain) -> dict[str, Any]:
     """Name → version of ``cc`` and of packages; no paths, no dates: equal builds, equal bundles.
 
     Raises DeviceError if the compiler cannot be run.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from millijoule.bundle import (
     SAMPLE_INPUTS,
@@ -23,6 +25,9 @@ from millijoule.targets.cpu.plan import make_plan
 from millijoule.targets.graph.support import check_precision
 from millijoule.targets.passes.pipeline import lower_for_cpu
 from millijoule.targets.target import Target
+
+if TYPE_CHECKING:
+    from millijoule.targets.tuning.scheduler import TunedScheduler
 
 LIBRARY = "program/libmodel.so"
 
@@ -45,23 +50,28 @@ def build_cpu(
     *,
     naive: bool = False,
     half: bool = False,
+    tuning_db: str | os.PathLike[str] | None = None,
 ) -> Bundle:
     """Compile ``model`` for ``target`` and write the bundle ``out`` atomically.
 
     Args:
         naive: without our kernels, each operator as its definition says (slow; a reference).
         half: weights and what lies between kernels in float16.
+        tuning_db: a folder with tuning records, whose schedules are taken in front of the rules.
 
-    Raises UnsupportedError if ``half`` would move spikes or signs.
+    Raises UnsupportedError if ``half`` would move spikes or signs, UsageError if ``tuning_db`` is
+    no database.
     """
     if half:
         check_precision(model.module, "float16", target.name)
     cc = toolchain.find_compiler(target)  # no compiler: said before minutes of work, not after
     progress("lowering")
+    tuned = _tuned(tuning_db, target)
     plan = make_plan(
-        lower_for_cpu(model.module, target, model.layers, naive=naive, half=half),
+        lower_for_cpu(model.module, target, model.layers, naive=naive, half=half, tuned=tuned),
         target.alignment,
     )
+    tuning = None if tuned is None else tuned.provenance(plan.calls)
     signature = Signature(model.inputs, model.outputs, model.states)
     with tempfile.TemporaryDirectory(prefix="millijoule-") as scratch:
         folder = Path(scratch)
@@ -88,6 +98,18 @@ def build_cpu(
             **more_samples(model),
             **model.files,
         }
-        manifest = describe(model, target, plan, memory, LIBRARY, threads, cc, half=half)
+        manifest = describe(
+            model, target, plan, memory, LIBRARY, threads, cc, half=half, tuning=tuning
+        )
         write_bundle(out, manifest, files)
     return Bundle.open(out)
+
+
+def _tuned(folder: str | os.PathLike[str] | None, target: Target) -> TunedScheduler | None:
+    """The scheduler by the records in ``folder``; without one, MetaSchedule is not even loaded."""
+    if folder is None:
+        return None
+    from millijoule.targets.tuning.records import TuningRecords
+    from millijoule.targets.tuning.scheduler import TunedScheduler
+
+    return TunedScheduler(TuningRecords(folder), target)

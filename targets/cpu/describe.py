@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from millijoule.bundle import Arena, Manifest, Program
 from millijoule.bundle import Target as TargetInfo
 from millijoule.converters.model import Model
@@ -33,10 +35,12 @@ def describe(
     cc: Toolchain,
     *,
     half: bool = False,
+    tuning: dict[str, Any] | None = None,
 ) -> Manifest:
     """The manifest of ``model`` as compiled by ``cc``; ``library``: the member with the program.
 
-    ``half``: the program stores its numbers in float16.
+    ``half``: the program stores its numbers in float16. ``tuning``: which kernel has the schedule
+    of which tuning record, if there were any to choose from.
     """
     dtype = "int8" if model.quantization else "float16" if half else "float32"
     inputs, outputs = io_specs(model)
@@ -60,7 +64,7 @@ def describe(
         kernels=describe_kernels(plan, batch_of(model), model.aliases),
         streaming=streaming_info(model, model.states),
         quantization=dict(model.quantization) if model.quantization else None,
-        toolchain=versions.toolchain(cc),
+        toolchain=versions.toolchain(cc) | ({} if tuning is None else {"tuning": tuning}),
         tolerance=tolerance_of(model, "float16" if half else "float32"),
         dims=model.dims,
     )

@@ -67,6 +67,7 @@ class _WorkspaceRecorder:
 
     def __init__(self, alignment: int) -> None:
         self.bytes, self.hungriest = 0, ""
+        self.shared = ""
         self._alignment = alignment
 
     def __enter__(self) -> None:
@@ -94,8 +95,26 @@ class _WorkspaceRecorder:
 
         structural_walk(func.body, (tirx.Bind, bind))
         structural_walk(func.body, (tvm.ir.Call, visit))
+        if sizes and _in_threads(func):
+            self.shared = str(func.attrs["global_symbol"])
         if sum(sizes) > self.bytes:
             self.bytes, self.hungriest = sum(sizes), str(func.attrs["global_symbol"])
+
+
+def _in_threads(func: tirx.PrimFunc) -> bool:
+    """Whether ``func`` asks for workspace inside of a parallel loop."""
+    found: list[Any] = []
+
+    def visit(call: tvm.ir.Call) -> None:
+        if getattr(call.op, "name", "").endswith("TVMBackendAllocWorkspace"):
+            found.append(call)
+
+    def enter(loop: tirx.For) -> None:
+        if loop.kind == tirx.ForKind.PARALLEL:
+            structural_walk(loop.body, (tvm.ir.Call, visit))
+
+    structural_walk(func.body, (tirx.For, enter))
+    return bool(found)
 
 
 @tvm.transform.module_pass(opt_level=0)
@@ -166,7 +185,8 @@ def compile_kernels(
     """``kernels`` (C symbol → function) compiled by the TVM target ``backend``.
 
     Returns TVM's module, and how many bytes of workspace the hungriest kernel asks for;
-    UnsupportedError if that has no bound.
+    UnsupportedError if that has no bound, or is asked for in a parallel loop: only the thread that
+    calls a kernel has any.
     """
     functions = {name: f.with_attr("global_symbol", name) for name, f in kernels.items()}
     if target.bare_metal:
@@ -178,6 +198,11 @@ def compile_kernels(
         raise UnsupportedError(
             f"[dynamic] kernel {recorder.hungriest} needs scratch memory for which there is no "
             "bound; build for fixed sizes"
+        )
+    if recorder.shared:
+        raise UnsupportedError(
+            f"[plan] kernel {recorder.shared} needs scratch memory inside of a parallel loop; list "
+            "it in its KernelForm"
         )
     return library, recorder.bytes
 

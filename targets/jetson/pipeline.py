@@ -24,7 +24,7 @@ from millijoule.targets.passes.ordering import lower_ordering_for
 from millijoule.targets.passes.pipeline import fuse, plan_memory
 from millijoule.targets.passes.products import lower_products
 from millijoule.targets.passes.scatter import lower_scatter_for
-from millijoule.targets.passes.schedule import name_rest
+from millijoule.targets.passes.schedule import Scheduled, name_rest
 from millijoule.targets.passes.vocabulary import lower_vocabulary
 from millijoule.targets.target import Target
 
@@ -51,7 +51,7 @@ def lower_for_cuda(module: tvm.IRModule, target: Target, layers: Mapping[str, st
         lower_dense(target.isa, layers),
         lower_vocabulary(GPU_KERNELS, target.isa),
         *fuse(target.isa),
-        name_rest(layers, lambda func, _: (func, True)),
+        name_rest(layers, lambda _, func, __: Scheduled(func)),
         transform.DeadCodeElimination(),
         _bind(cuda_target(target.sm)),
         *plan_memory(),

@@ -23,8 +23,9 @@ class KernelMeta:
     """Operator, layer and arithmetic of one call; ``results`` counts outputs before scratch.
 
     ``named``: the first result is what the layer returns, so that it can be read back as that.
-    ``half``: it multiplies in float16; the name of its symbol ends in ``_f16``. Arithmetic that
-    varies with the sizes of a run is a `Size` (typed ``int``, as shapes are).
+    ``half``: it multiplies in float16; the name of its symbol ends in ``_f16``. ``tuned``: the
+    digest of the tuning record that its schedule comes from, if one does. Arithmetic that varies
+    with the sizes of a run is a `Size` (typed ``int``, as shapes are).
     """
 
     op: str
@@ -40,6 +41,7 @@ class KernelMeta:
     scheduled: bool = True
     named: bool = True
     half: bool = False
+    tuned: str = ""
 
     @staticmethod
     def of_vocabulary(

@@ -24,7 +24,7 @@ from millijoule.targets.passes.products import lower_products
 from millijoule.targets.passes.reshape import merge_reshapes
 from millijoule.targets.passes.resize import lower_resize
 from millijoule.targets.passes.scatter import lower_scatter
-from millijoule.targets.passes.schedule import schedule_rest
+from millijoule.targets.passes.schedule import Tuned, schedule_rest
 from millijoule.targets.passes.storage import store_half
 from millijoule.targets.passes.vocabulary import lower_vocabulary
 from millijoule.targets.target import Isa, Target
@@ -37,12 +37,14 @@ def lower_for_cpu(
     *,
     naive: bool = False,
     half: bool = False,
+    tuned: Tuned | None = None,
 ) -> tvm.IRModule:
     """Relax module of whole operators → kernels and planned memory, ready for `cpu.plan`.
 
     ``layers`` names the torch module behind a Relax variable (see `converters.importer`).
     ``naive``: leave our kernels of dense layers and vocabulary ops out. ``half``: keep weights and
-    what lies between kernels in float16 (see `storage`).
+    what lies between kernels in float16 (see `storage`). ``tuned``: asked for schedules in front of
+    the rules.
     """
     transform = relax.transform
     passes = [
@@ -59,7 +61,7 @@ def lower_for_cpu(
         *([] if naive else _kernels(target.isa, layers, half)),
         lower_vocabulary({} if naive else CPU_KERNELS, target.isa),
         *fuse(target.isa),
-        *([] if naive else [schedule_rest(target, layers), transform.DeadCodeElimination()]),
+        *([] if naive else [schedule_rest(target, layers, tuned), transform.DeadCodeElimination()]),
         *([store_half(), transform.DeadCodeElimination()] if half else []),
         *plan_memory(),
     ]

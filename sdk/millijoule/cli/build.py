@@ -72,6 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=MIN..MAX[@INPUT:AXIS,…]",
         help="let a size vary: of a dimension that the source names, or of these axes of inputs",
     )
+    parser.add_argument(
+        "--tuning-db",
+        metavar="DIR",
+        help="for CPUs: take schedules from the tuning records in this folder (`mj tune`)",
+    )
     parser.add_argument("--board", help="refuse what this microcontroller board cannot hold")
     parser.add_argument(
         "--flash", type=byte_count, metavar="512K", help="refuse what needs more flash"
@@ -89,12 +94,13 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         # Meant for the developers of torch and TVM; noise around the one line that matters here.
         warnings.simplefilter("ignore", FutureWarning)
         from ..converters import convert
-        from ..targets import build, check_limits, check_plugins, get_target
+        from ..targets import build, check_limits, check_plugins, check_tuning, get_target
 
         get_target(arguments.target)  # an unknown one is refused before minutes of converting
         check_limits(arguments.target, **budget)
         ranges = _ranges(arguments)
         check_plugins(arguments.target, arguments.plugins, arguments.dtype, arguments.batches)
+        check_tuning(arguments.target, arguments.tuning_db, arguments.dtype)
         report(f"converting {arguments.source}")
         model = convert(
             arguments.source,
@@ -115,6 +121,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             calibration=calibration,
             split=arguments.split,
             plugins=arguments.plugins,
+            tuning_db=arguments.tuning_db,
             **budget,
             **ranges,
             progress=report,
@@ -129,6 +136,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             f" file {size:,} bytes"
         )
         _say_calibration(console, manifest.quantization)
+        _say_tuning(console, manifest.toolchain.get("tuning"))
         if manifest.firmware is not None:
             flash, ram = manifest.firmware.flash, manifest.firmware.ram
             console.text(
@@ -163,6 +171,16 @@ def _say_calibration(console: Console, record: dict[str, Any] | None) -> None:
     console.text(
         f"int8: calibrated with {count} sample{'s' * (count != 1)}, {calibration['source']}{same}"
     )
+
+
+def _say_tuning(console: Console, record: dict[str, Any] | None) -> None:
+    """How many kernels a tuning database had schedules for, and which of them were no use."""
+    if record is None:
+        return
+    count = len(record["kernels"])
+    console.text(f"tuned: {count} kernel{'s' * (count != 1)} by records of the database")
+    for name, reason in sorted(record["refused"].items()):
+        console.note(f"note: {name} is scheduled by rule, for its record cannot be used: {reason}")
 
 
 def _batches(text: str) -> tuple[int, ...]:

@@ -79,7 +79,7 @@ class Console:
             return
         bar = _rich_progress() if sys.stderr.isatty() else None
         if bar is None:
-            yield lambda what, *_: print(f"… {what}", file=sys.stderr)
+            yield _plain_progress()
             return
         with bar:
             task = bar.add_task("starting", total=None)
@@ -88,6 +88,19 @@ class Console:
                 bar.update(task, description=what, completed=done, total=total)
 
             yield report
+
+
+def _plain_progress() -> Progress:
+    """Progress as lines on standard error, one for each thing that is done."""
+    said = ""
+
+    def report(what: str, *_: float | None) -> None:
+        nonlocal said
+        if what != said:
+            print(f"… {what}", file=sys.stderr)
+        said = what
+
+    return report
 
 
 def _cell(value: object) -> str:

@@ -243,11 +243,27 @@ def _print_summary(console: Console, manifest: Manifest) -> None:
         *_firmware(manifest.firmware),
         ("streaming", streaming and f"delay {streaming.delay} steps, {_limit(streaming)}"),
         ("tolerance", _compact(manifest.tolerance)),
-        ("toolchain", _compact(manifest.toolchain)),
+        ("toolchain", _compact({k: v for k, v in manifest.toolchain.items() if k != "tuning"})),
+        ("tuned", _tuned(manifest.toolchain.get("tuning"))),
     ]
     for name, value in rows:
         if value is not None and value != "":
             console.text(f"{name:<16} {value}")
+
+
+def _tuned(record: Any) -> str | None:
+    """Which kernels have schedules of tuning records; None for a bundle built without any."""
+    if not isinstance(record, dict):
+        return None
+    kernels, refused = (_pairs(record.get(key)) for key in ("kernels", "refused"))
+    names = ", ".join(f"{name} by {digest[:12]}" for name, digest in kernels)
+    text = f"{names or 'no kernel'}; sha256 of the records {record.get('sha256')}"
+    return text + "".join(f"; {name} not: {why}" for name, why in refused)
+
+
+def _pairs(value: Any) -> list[tuple[str, str]]:
+    """The items of an object of texts; the toolchain's values are free."""
+    return sorted((k, str(v)) for k, v in value.items()) if isinstance(value, dict) else []
 
 
 def _one_bit(manifest: Manifest) -> str | None:

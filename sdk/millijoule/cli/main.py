@@ -16,7 +16,20 @@ from typing import NoReturn
 
 from ..errors import MjError, UsageError
 from ..version import __version__
-from . import build, check, devices, doctor, export, inspect, models, profile, run, targets, verify
+from . import (
+    build,
+    check,
+    devices,
+    doctor,
+    export,
+    inspect,
+    models,
+    profile,
+    run,
+    targets,
+    tune,
+    verify,
+)
 from .console import Console
 
 __all__ = ["main"]
@@ -24,7 +37,20 @@ __all__ = ["main"]
 EXIT_FAULT = 70  # EX_SOFTWARE of sysexits.h
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
-_VERBS = (build, check, run, verify, inspect, profile, export, targets, models, devices, doctor)
+_VERBS = (
+    build,
+    check,
+    tune,
+    run,
+    verify,
+    inspect,
+    profile,
+    export,
+    targets,
+    models,
+    devices,
+    doctor,
+)
 
 
 class _Parser(argparse.ArgumentParser):

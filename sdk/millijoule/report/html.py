@@ -207,6 +207,8 @@ def _conditions(profile: Mapping[str, Any]) -> Table:
     temperatures = ", ".join(f"{k} {v:.0f} °C" for k, v in c["temperatures_c"].items())
     load = c["load_average"]
     frequency = c["frequency_mhz"]
+    toolchain = dict(profile["bundle"]["toolchain"])
+    tuned = dict(toolchain.pop("tuning", {})).get("kernels", {})
     rows = (
         ("time", c["time"]),
         ("command", c["command"]),
@@ -220,7 +222,8 @@ def _conditions(profile: Mapping[str, Any]) -> Table:
         ("system", c["platform"]),
         ("target", f"{target['name']}: {target['triple']}, {target['cpu']}, {target['dtype']}"),
         ("versions", ", ".join(f"{k} {v}" for k, v in c["versions"].items())),
-        ("toolchain", ", ".join(f"{k} {v}" for k, v in profile["bundle"]["toolchain"].items())),
+        ("toolchain", ", ".join(f"{k} {v}" for k, v in toolchain.items())),
+        ("tuned kernels", ", ".join(sorted(tuned)) or "none"),
     )
     cells = tuple((name, "unavailable" if value is None else str(value)) for name, value in rows)
     return Table("Conditions", ("", ""), cells)

@@ -4,11 +4,14 @@ The rules (`emit`): loops that are contiguous in all memory become one, the inne
 library calls become `kernels.functions`; transposes go through registers tile by tile; reductions
 keep partial results in registers; large work goes to the thread pool. A function that no rule
 covers stays as TVM made it, and its meta says so (``scheduled`` is false).
+
+Something else may schedule functions first (``tuned``: `millijoule.targets.tuning`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tvm
@@ -25,25 +28,44 @@ from millijoule.targets.target import Target
 
 _CALL_TIR = "relax.call_tir"
 
-# A function and what its size variables stand for → the same scheduled, and whether it is
-Scheduler = Callable[[tirx.PrimFunc, Sizes], tuple[tirx.PrimFunc, bool]]
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A function, whether it has a schedule, and the digest of the tuning record it comes from."""
+
+    func: tirx.PrimFunc
+    scheduled: bool = True
+    record: str = ""
 
 
-def schedule_rest(target: Target, layers: Mapping[str, str]) -> tvm.transform.Pass:
+# A function's name, itself, and what its size variables stand for → the same scheduled
+Scheduler = Callable[[str, tirx.PrimFunc, Sizes], Scheduled]
+# … or None: to be scheduled by rule
+Tuned = Callable[[str, tirx.PrimFunc, Sizes], "Scheduled | None"]
+
+
+def schedule_rest(
+    target: Target, layers: Mapping[str, str], tuned: Tuned | None = None
+) -> tvm.transform.Pass:
     """The pass over function ``main``; ``layers`` maps variable names to layer names.
 
-    Bare-metal targets keep TVM's functions: vector forms would cost them code size.
+    ``tuned`` is asked first. Bare-metal targets keep TVM's functions: vector forms would cost them
+    code size.
     """
 
-    def by_rule(func: tirx.PrimFunc, sizes: Sizes) -> tuple[tirx.PrimFunc, bool]:
-        if target.bare_metal or target.isa.lanes == 1:
-            return func, False
-        try:
-            return scheduled(func, target.isa, sizes), True
-        except Exception:  # TVM raises many kinds; any means that the function stays as it is
-            return func, False
+    def schedule(name: str, func: tirx.PrimFunc, sizes: Sizes) -> Scheduled:
+        made = tuned(name, func, sizes) if tuned is not None else None
+        return made or by_rule(func, sizes)
 
-    return name_rest(layers, by_rule)
+    def by_rule(func: tirx.PrimFunc, sizes: Sizes) -> Scheduled:
+        if target.bare_metal or target.isa.lanes == 1:
+            return Scheduled(func, False)
+        try:
+            return Scheduled(scheduled(func, target.isa, sizes))
+        except Exception:  # TVM raises many kinds; any means that the function stays as it is
+            return Scheduled(func, False)
+
+    return name_rest(layers, schedule)
 
 
 def name_rest(layers: Mapping[str, str], schedule: Scheduler) -> tvm.transform.Pass:
@@ -57,7 +79,7 @@ class _Scheduling(PyExprMutator):
         super().__init__(mod)
         self._mod, self._layers, self._schedule = mod, layers, schedule
         self._layer = ""
-        self._done: dict[Any, tuple[tirx.PrimFunc, bool]] = {}
+        self._done: dict[Any, Scheduled] = {}
 
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         self._layer = self._layers.get(binding.var.name, "")
@@ -74,13 +96,21 @@ class _Scheduling(PyExprMutator):
         types = list(call.ty.fields) if isinstance(call.ty, relax.TupleType) else [call.ty]
         results = [relax.Var("y", ty) for ty in types]
         sizes = sizes_of(func, _arguments(call, results))
-        if gv not in self._done:
-            self._done[gv] = self._schedule(func, sizes)
-        new, by_rule = self._done[gv]
-        multiplies, adds = count_arithmetic(func, sizes)
         name = gv.name_hint
-        meta = KernelMeta(name, self._layer, len(results), multiplies, adds, scheduled=by_rule)
-        own = self.builder_.add_func(with_meta(new, meta), name)
+        if gv not in self._done:
+            self._done[gv] = self._schedule(name, func, sizes)
+        new = self._done[gv]
+        multiplies, adds = count_arithmetic(func, sizes)
+        meta = KernelMeta(
+            name,
+            self._layer,
+            len(results),
+            multiplies,
+            adds,
+            scheduled=new.scheduled,
+            tuned=new.record,
+        )
+        own = self.builder_.add_func(with_meta(new.func, meta), name)
         return relax.Call(call.op, [own, *call.args[1:]], call.attrs, call.ty_args)
 
 

@@ -334,6 +334,7 @@ def test_build_hands_everything_over(
         get_target=checked.append,
         check_limits=lambda target, **budget: checked.append(budget),
         check_plugins=lambda *_: None,
+        check_tuning=lambda *_: None,
     )
     options = ["--batch", "2", "--streaming", "--threads", "3", "--target", "t", "--emit", "c"]
     np.savez("c.npz", x=np.ones((3, 4), np.float32))
@@ -358,6 +359,7 @@ def test_build_hands_everything_over(
         "emit": "c",
         "split": None,
         "plugins": False,
+        "tuning_db": None,
         "board": "b",
         "flash": 512 << 10,
         "ram": 1 << 20,
@@ -388,6 +390,7 @@ def test_missing_host_packages_are_code_4(monkeypatch: pytest.MonkeyPatch, capsy
         get_target=len,
         check_limits=lambda *_, **__: None,
         check_plugins=lambda *_: None,
+        check_tuning=lambda *_: None,
     )
     assert main(["build", "x"]) == 4
     assert "No module named 'torch'" in capsys.readouterr().err
