@@ -37,7 +37,7 @@ def collect(documents: Sequence[dict[str, Any]]) -> Times:
     found: Times = {}
     for document in documents:
         rows = [(parts(row), row) for case in model_cases(document) for row in case["contenders"]]
-        for model, threads in {(model, threads) for (model, _, threads), _ in rows}:
+        for model, _, threads in dict.fromkeys(key for key, _ in rows):
             found[model, threads] = {}
         for (model, peer, threads), row in rows:
             found[model, threads][peer] = row["median_us"] / 1e3

@@ -24,7 +24,7 @@ from mjbench.peers import OURS, PEERS, module_of, versions
 from mjbench.peers.process import PeerError, Worker, run_action
 from mjbench.result import CaseResult, Settings
 
-QUICK = ("vit-tiny", "mobileone-s0")
+QUICK = ("vit-tiny", "mobileone-s0", "fmvit-s")
 QUICK_PEERS = (OURS, "ONNX Runtime", "OpenVINO", "torch eager")  # whose conversions take seconds
 BLOCK_NS = 150_000_000
 MOST_CALLS, FEWEST_CALLS = 40, 3

@@ -32,7 +32,7 @@ PEERS = {
     "ExecuTorch XNNPACK": "executorch",
     "ncnn": "ncnn",
     "torch eager": "torch_eager",
-    "torch.compile": "torch_compile",
+    "torch Inductor": "torch_compile",
 }
 
 
