@@ -42,18 +42,29 @@ MODEL = "kws-digits"
 _SIZES = json.loads((zoo_entries()[MODEL] / "config.json").read_text(encoding="utf-8"))["hparams"]
 WIDTH = _SIZES["dim"]
 HIDDEN = int(WIDTH * _SIZES["mlp_ratio"])
-PATCH, CELL, MLP = "patch_embed", "block.0.attn.lmu", "block.0.mlp"
-#: Layer → the neurons whose spikes it reads, taps, outputs.
-LAYERS: Mapping[str, tuple[tuple[str, ...], int, int]] = {
+PATCH = "patch_embed"
+#: A layer: the neurons whose spikes it reads, taps, outputs.
+Layer = tuple[tuple[str, ...], int, int]
+
+
+def _block(number: int) -> dict[str, Layer]:
+    """The layers of one block."""
+    attn, mlp = f"block.{number}.attn", f"block.{number}.mlp"
+    return {
+        f"{attn}.lmu.W_u": ((f"{attn}.prev_lif",), 1, 1),
+        f"{attn}.lmu.W_h": ((f"{attn}.lmu.f_m", f"{attn}.prev_lif"), 1, WIDTH),
+        f"{attn}.proj_conv": ((f"{attn}.lmu.f_h",), 1, WIDTH),
+        f"{mlp}.fc1_conv": ((f"{mlp}.fc1_lif",), 1, HIDDEN),
+        f"{mlp}.fc2_conv": ((f"{mlp}.fc2_lif",), 1, WIDTH),
+    }
+
+
+LAYERS: Mapping[str, Layer] = {
     f"{PATCH}.proj_conv1": ((f"{PATCH}.proj_lif",), 3, WIDTH),
     f"{PATCH}.proj_conv2": ((f"{PATCH}.proj_lif1",), 3, WIDTH),
     f"{PATCH}.proj_conv3": ((f"{PATCH}.proj_lif2",), 3, WIDTH),
     f"{PATCH}.rpe_conv": ((f"{PATCH}.proj_lif3",), 3, WIDTH),
-    f"{CELL}.W_u": (("block.0.attn.prev_lif",), 1, 1),
-    f"{CELL}.W_h": ((f"{CELL}.f_m", "block.0.attn.prev_lif"), 1, WIDTH),
-    "block.0.attn.proj_conv": ((f"{CELL}.f_h",), 1, WIDTH),
-    f"{MLP}.fc1_conv": ((f"{MLP}.fc1_lif",), 1, HIDDEN),
-    f"{MLP}.fc2_conv": ((f"{MLP}.fc2_lif",), 1, WIDTH),
+    **{k: layer for i in range(_SIZES["depth"]) for k, layer in _block(i).items()},
     "head": (("head_lif",), 1, 11),
 }
 
