@@ -40,7 +40,7 @@ lint: $(READY)
 devices: $(READY)
 	@.ci/devices $(BIN)/python
 
-# Five minutes; `benchmarks/run.py` without --quick takes an hour.
+# Three minutes behind the environment (180 s on two cores); `benchmarks/run.py` without --quick takes an hour.
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/run.py --quick
 
