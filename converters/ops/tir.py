@@ -2,6 +2,10 @@
 
 Every kernel is one opaque block over its whole buffers, which is what Relax's analysis passes
 expect of a function that cannot be fused.
+
+Every loop starts at zero. TVM 0.27 moves others there (CanonicalizeLoop) and replaces the variable
+inside, but not in bounds of inner loops that it moves, too: those would count something else.
+`between` gives ranges that start anywhere; `kernel` refuses loops that do.
 """
 
 from __future__ import annotations
@@ -11,7 +15,9 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import tvm.script.ir_builder.tirx as T
+from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
+from tvm_ffi import structural_walk
 
 from millijoule.converters.ops.vocabulary import TensorType
 
@@ -31,7 +37,10 @@ class Kernel:
 def kernel(
     name: str, operands: Sequence[TensorType], results: Sequence[TensorType]
 ) -> Iterator[Kernel]:
-    """Open a kernel named ``name``; its buffers are the operands followed by the results."""
+    """Open a kernel named ``name``; its buffers are the operands followed by the results.
+
+    Raises ValueError if a loop in it starts elsewhere than at zero.
+    """
     with IRBuilder() as builder, T.prim_func(private=True, s_tir=True):
         T.func_name(name)
         T.func_attr({"op_pattern": OPAQUE_PATTERN, "tirx.noalias": True})
@@ -45,6 +54,17 @@ def kernel(
             T.writes(*[_whole(b) for b in buffers[len(operands) :]])
             yield built
     built.func = builder.get()
+    _check_loops(name, built.func)
+
+
+def _check_loops(name: str, func: tirx.PrimFunc) -> None:
+    starts: list[Any] = []
+    structural_walk(func.body, (tirx.For, lambda loop: starts.append(loop.min)))
+    wrong = [s for s in starts if not (isinstance(s, tirx.IntImm) and s.value == 0)]
+    if wrong:
+        raise ValueError(
+            f"[kernel] loops start at zero, but one of {name} at {wrong[0]}; use tir.between"
+        )
 
 
 def _whole(buffer: Any) -> Any:
@@ -66,6 +86,13 @@ def loops(shape: Sequence[int]) -> Iterator[list[Any]]:
     """Nested serial loops over ``shape``; gives their variables."""
     with ExitStack() as stack:
         yield [stack.enter_context(T.serial(0, extent)) for extent in shape]
+
+
+@contextmanager
+def between(first: Any, end: Any) -> Iterator[Any]:
+    """A serial loop over ``first`` to below ``end``; gives ``first`` plus its variable."""
+    with T.serial(end - first) as i:
+        yield first + i
 
 
 def sign(x: Any) -> Any:

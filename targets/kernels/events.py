@@ -149,7 +149,7 @@ class EventList:
         """
         # in a variable, or TVM folds it into every vector's address instead of computing a row once
         row = None if self._row_of is None else tir.scratch([1], "int32")
-        with T.serial(first, self.length if last is None else last) as j:
+        with tir.between(first, self.length if last is None else last) as j:
             count = None if self._count is None else self._count[self._chunk, j]
             index = T.cast(self._index[self._chunk, j], "int32")
             if self._row_of is not None and row is not None:

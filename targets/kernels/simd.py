@@ -8,6 +8,7 @@ from typing import Any
 
 import tvm.script.ir_builder.tirx as T
 
+from millijoule.converters.ops import tir
 from millijoule.targets.target import Isa
 
 
@@ -96,7 +97,7 @@ def _for_varying_blocks(
         body(i * width, width)
     start = total // width * width
     if width & (width - 1):
-        with T.serial(start, total) as i:
+        with tir.between(start, total) as i:
             body(i, 1)
         return
     while width > 1:

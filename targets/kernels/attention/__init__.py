@@ -93,7 +93,7 @@ def attention_f32(
         work = shape.heads * tiles
         with (
             loop(0, chunks) as chunk,
-            T.serial(work * chunk // chunks, work * (chunk + 1) // chunks) as item,
+            tir.between(work * chunk // chunks, work * (chunk + 1) // chunks) as item,
         ):
             head = item // tiles
             tile_of(

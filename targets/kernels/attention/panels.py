@@ -47,7 +47,7 @@ def pack_keys(
                     row = [head, block, square * lanes + i]
                     simd.save(panels, row, vector * lanes, lanes, column)
         if rest:
-            with T.serial(0, tile.panel) as key, T.serial(width - rest, width) as d:
+            with T.serial(0, tile.panel) as key, tir.between(width - rest, width) as d:
                 value = T.cast(keys[start(key) + d * view.strides[-1]], dtype)
                 tir.store(panels, [head, block, d, key], value)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import tvm.script.ir_builder.tirx as T
 
+from millijoule.converters.ops import tir
 from millijoule.sizes import most
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.conv.direct.chunks import Jobs, rows_in_cache
@@ -71,7 +72,7 @@ class Tile:
                     offset = p * columns.stride + tap * columns.dilation
                     users.setdefault(offset, []).append((tap, p))
         low, high = tap_bounds(rows, self.i)
-        with T.serial(low, high) as h:
+        with tir.between(low, high) as h:
             line = (self._b * rows.size + rows.source(self.i, h)) * columns.size
             first = line + columns.source(self._start, 0)
             for offset, pairs in sorted(users.items()):

@@ -13,6 +13,7 @@ from typing import Any
 
 import tvm.script.ir_builder.tirx as T
 
+from millijoule.converters.ops import tir
 from millijoule.sizes import most
 from millijoule.targets.kernels.form import parallel_chunks
 from millijoule.targets.kernels.gemm.tile import CACHE_BYTES, GemmShape, Tile, row_blocks
@@ -97,7 +98,7 @@ def for_tiles(
     for count, rows in segments:
         first, last = tile, tile + count
         if groups > 1:
-            with T.serial(T.max(low, first), T.min(high, last)) as i:
+            with tir.between(T.max(low, first), T.min(high, last)) as i:
                 body((i - first) * rows + row, rows)
         elif count == 1:
             body(row, rows)

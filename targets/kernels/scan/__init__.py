@@ -40,7 +40,7 @@ def _lines(x: Any, y: Any, product: bool) -> None:
     with T.serial(0, outer) as o:
         with T.serial(0, inner) as i:
             tir.store(y, (o, 0, i), T.cast(x[o, 0, i], dtype))
-        with T.serial(1, count) as c, T.serial(0, inner) as i:
+        with tir.between(1, count) as c, T.serial(0, inner) as i:
             before: Any = y[o, c - 1, i]
             value: Any = T.cast(x[o, c, i], dtype)
             tir.store(y, (o, c, i), before * value if product else before + value)

@@ -17,7 +17,7 @@ from typing import Any
 
 import tvm.script.ir_builder.tirx as T
 
-from millijoule.converters.ops import TensorType
+from millijoule.converters.ops import TensorType, tir
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.binary.linear.bits import Finish
 from millijoule.targets.kernels.binary.linear.bits_gpu import COLUMNS
@@ -147,7 +147,7 @@ def for_tiles(total: int, tile: int, chunks: int, body: Any) -> None:
     whole = total // tile
     with T.parallel(0, chunks) as chunk:
         begin, end = (T.floordiv((chunk + i) * whole, chunks) for i in (0, 1))
-        with T.serial(begin, end) as i:
+        with tir.between(begin, end) as i:
             body(chunk, i * tile, tile)
     if total % tile:
         body(0, whole * tile, total % tile)

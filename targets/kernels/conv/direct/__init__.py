@@ -223,7 +223,7 @@ class _Direct:
         if self._contiguous(taps, run.size):
             taps, length = taps[:1], columns.taps * length
         low, high = tap_bounds(shape.rows, i)
-        with T.serial(low, high) as h:
+        with tir.between(low, high) as h:
             if self.planar and _everywhere(columns, taps, run.size):
                 with T.serial(0, columns.taps) as tap:
                     self._planes(acc, where, (b, i, start), (h, tap), range(run.size))
