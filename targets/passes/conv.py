@@ -1,12 +1,13 @@
 """Channels-last convolutions with constant filters → kernels.
 
 A chain starts at a ``conv2d`` (see `chain`): its elementwise tail is fused. Depthwise and finely
-grouped convolutions have a kernel of their own.
+grouped convolutions have a kernel of their own; 3×3 filters take Winograd's form where its rule
+says that it gains, in float32 alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +22,10 @@ from millijoule.sizes import Size
 from millijoule.targets.kernels.conv.depthwise import depthwise_f32, pack_depthwise, takes
 from millijoule.targets.kernels.conv.direct import choose_tile, conv2d_f32, pack_filters
 from millijoule.targets.kernels.conv.shape import ConvShape, conv_shape
+from millijoule.targets.kernels.conv.winograd import pack_filters as pack_transformed
+from millijoule.targets.kernels.conv.winograd import plan_winograd, winograd_f32
+from millijoule.targets.kernels.conv.winograd.rule import choose_form
+from millijoule.targets.kernels.form import KernelForm
 from millijoule.targets.passes.chain import Bound, Chain, ChainLowering, find_chains
 from millijoule.targets.passes.match import constant, op_name
 from millijoule.targets.passes.meta import KernelMeta, call_kernel
@@ -94,25 +99,53 @@ def _emit(
     isa: Isa,
     half: bool,
 ) -> relax.Expr:
-    filters, shape, planar = chain.root.filters, chain.root.shape, chain.root.planar
+    shape, planar = chain.root.shape, chain.root.planar
     fine = takes(shape, isa) and not planar
     unit = isa.in_half() if half and not planar and shape.group_channels >= isa.half else isa
-    packed = (
-        pack_depthwise(filters) if fine else pack_filters(filters, shape, choose_tile(shape, unit))
-    )
     x = mutator.visit_expr(chain.root.x)
     operands = [mutator.visit_expr(o) for o in chain.operands]
     result = tensor_type(chain.last)
-    form = (depthwise_f32 if fine else partial(conv2d_f32, planar=planar))(
-        shape,
-        tensor_type(x),
-        TensorType(packed.shape, str(packed.dtype)),
-        [tensor_type(o) for o in operands],
-        result,
-        chain.steps,
-        isa if fine else unit,
-    )
+    types = [tensor_type(o) for o in operands]
+    # transformed weights rounded to halves would err several times as much as weights do
+    tile = 0 if half or planar or fine else choose_form(shape, isa)
+    if tile:
+        packed, form = _winograd(chain, tensor_type(x), types, result, tile, isa)
+    else:
+        packed, form = _direct(chain, tensor_type(x), types, result, isa if fine else unit)
     multiplies, adds = (n + shape.multiply_adds for n in chain.arithmetic(result))
     in_half = unit.product == "float16" and not fine
     meta = KernelMeta("conv2d", chain.layer, 1, multiplies=multiplies, adds=adds, half=in_half)
     return call_kernel(mutator.builder_, form, [x, relax.const(packed), *operands], [ty], meta)
+
+
+def _winograd(
+    chain: Chain[_Convolution],
+    x: TensorType,
+    operands: Sequence[TensorType],
+    result: TensorType,
+    tile: int,
+    isa: Isa,
+) -> tuple[np.ndarray, KernelForm]:
+    """Packed weights and kernel of Winograd's form with ``tile`` × ``tile`` results per tile."""
+    plan = plan_winograd(chain.root.shape, tile, isa)
+    packed = pack_transformed(chain.root.filters, tile, plan.width)
+    types = [x, TensorType(packed.shape, str(packed.dtype)), *operands]
+    return packed, winograd_f32(chain.root.shape, plan, types, result, chain.steps, isa)
+
+
+def _direct(
+    chain: Chain[_Convolution],
+    x: TensorType,
+    operands: Sequence[TensorType],
+    result: TensorType,
+    isa: Isa,
+) -> tuple[np.ndarray, KernelForm]:
+    """Packed weights and kernel of direct or depthwise form."""
+    filters, shape, planar = chain.root.filters, chain.root.shape, chain.root.planar
+    if takes(shape, isa) and not planar:
+        packed, build = pack_depthwise(filters), depthwise_f32
+    else:
+        packed = pack_filters(filters, shape, choose_tile(shape, isa))
+        build = partial(conv2d_f32, planar=planar)
+    weights = TensorType(packed.shape, str(packed.dtype))
+    return packed, build(shape, x, weights, operands, result, chain.steps, isa)

@@ -32,6 +32,7 @@ from millijoule import Dim
 from millijoule.bundle import Manifest
 from millijoule.cli import main
 from millijoule.errors import BundleError, UnsupportedError, UsageError
+from millijoule.targets.target import get_target
 from millijoule.verification import verify
 
 SIZES = (1, 15, 16, 17, 63, 64, 65, LONGEST)
@@ -171,6 +172,26 @@ def test_a_vision_transformer_for_one_to_four_images(target: str, tmp_path: Path
         np.testing.assert_allclose(every, want, rtol=0, atol=5e-6)
         for rows in (1, 2, 3, 4):
             np.testing.assert_array_equal(session.run({"x": x[:rows].numpy()})["y"], every[:rows])
+
+
+def test_transformed_filters_give_the_bits_of_a_fixed_batch(tmp_path: Path) -> None:
+    """Winograd's form: whole rounds of tiles, a short last one, and rounds of several images."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(32, 40, 3, padding=1), nn.ReLU()).eval()
+    x = torch.randn(7, 32, 10, 9)
+    places = {"input": {0: Dim("batch", 1, 7)}}
+    mj.build(mj.convert(module, example_inputs=x, dynamic=places), out=tmp_path / "any.mjb").close()
+    with mj.load(tmp_path / "any.mjb", threads=2) as session:
+        taken = any(k.weight_bytes > 2 * 4 * 9 * 32 * 40 for k in session.manifest.kernels)
+        assert taken == (get_target("host").isa.name in ("avx2", "avx512"))
+        for rows in (1, 4, 7):
+            fixed = mj.convert(module, example_inputs=x[:rows])
+            mj.build(fixed, out=tmp_path / f"{rows}.mjb").close()
+            with mj.load(tmp_path / f"{rows}.mjb", threads=1) as same:
+                given = {session.inputs[0].name: x[:rows].numpy()}
+                np.testing.assert_array_equal(
+                    *(next(iter(s.run(given).values())) for s in (session, same))
+                )
 
 
 def test_onnx_with_two_named_dimensions(tmp_path: Path) -> None:
