@@ -10,7 +10,6 @@ import pytest
 from fixtures.conv import Case
 from fixtures.kernels import ISAS as HERE
 from fixtures.kernels import call, types_of
-from fixtures.operands import normal
 from millijoule.converters.ops import TensorType
 from millijoule.targets.kernels import form
 from millijoule.targets.kernels.conv.direct import choose_tile, conv2d_f32, pack_filters
@@ -86,15 +85,8 @@ def test_cases(case: Case, isa: Isa) -> None:
 @pytest.mark.parametrize("isa", ISAS, ids=lambda isa: f"{isa.name}-{isa.registers}")
 def test_epilogue(isa: Isa) -> None:
     case = Case((5, 17), 8, 19)
-    bias, residual, gain = normal((19,), 4), normal((1, 5, 17, 19), 5), np.array([0.5], np.float32)
-    steps = [
-        Step("relax.add", 0, "column"),
-        Step("relax.subtract", 1, "full", swapped=True),
-        Step("relax.multiply", 2, "scalar"),
-        Step("relax.nn.relu"),
-    ]
-    expected = np.maximum((residual - (case.reference() + bias)) * 0.5, 0)
-    got = convolve(case, isa, steps, [bias, residual, gain])
+    steps, operands, expected = case.with_tail()
+    got = convolve(case, isa, steps, operands)
     np.testing.assert_allclose(got, expected, atol=3e-5)
 
 

@@ -124,7 +124,7 @@ def test_groups_of_tiles_that_threads_share(m: int, tiles: int) -> None:
     check(case, m, convolve(case, m, isa, cut=cut))
 
 
-@pytest.mark.parametrize(("size", "channels"), [(56, 64), (28, 128), (14, 256)])
+@pytest.mark.parametrize(("size", "channels"), [(56, 64), (28, 128), (14, 256), (7, 512)])
 def test_sizes_of_resnet(size: int, channels: int) -> None:
     """With the plans that whole models get; groups of tiles were once computed wrong."""
     case, isa = Case((size, size), channels, channels), ISAS[0]
@@ -135,15 +135,8 @@ def test_sizes_of_resnet(size: int, channels: int) -> None:
 @pytest.mark.parametrize("m", [2, 4])
 def test_epilogue(m: int) -> None:
     case = Case((5, 7), 32, 40)
-    bias, residual, gain = normal((40,), 4), normal((1, 5, 7, 40), 5), np.array([0.5], np.float32)
-    steps = [
-        Step("relax.add", 0, "column"),
-        Step("relax.subtract", 1, "full", swapped=True),
-        Step("relax.multiply", 2, "scalar"),
-        Step("relax.nn.relu"),
-    ]
-    expected = np.maximum((residual - (case.reference() + bias)) * 0.5, 0)
-    got = convolve(case, m, ISAS[0], steps, [bias, residual, gain])
+    steps, operands, expected = case.with_tail()
+    got = convolve(case, m, ISAS[0], steps, operands)
     np.testing.assert_allclose(got, expected, rtol=0, atol=BOUND[m] * case.shape.depth**0.5)
 
 
