@@ -36,7 +36,7 @@ __all__ = [
 MAX_SIZE = (1 << 31) - 1  # shapes are int32 in the C API
 NAME = "[A-Za-z_][A-Za-z0-9_]{0,62}"  # of a dimension
 _TERM = re.compile(r"-?[A-Za-z0-9_]+(\*[A-Za-z_][A-Za-z0-9_]*)*")
-_MAX_TERMS = 16
+_MAX_TERMS, _MAX_FACTORS, _MAX_NUMBER = 16, 16, (1 << 63) - 1  # of a text that nobody vouches for
 
 
 @dataclass(frozen=True, order=True)
@@ -246,6 +246,8 @@ def parse_size(text: str, dims: Mapping[str, Dim]) -> Extent:
             number = int(first)
         else:
             names.insert(0, first)
+        if abs(number) > _MAX_NUMBER or len(names) > _MAX_FACTORS:
+            raise ValueError("too large a product")
         for name in names:
             if name not in dims:
                 raise ValueError(f"{name!r} is no dimension")

@@ -53,7 +53,8 @@ def test_text_and_back(size: object) -> None:
     assert parse_size(str(size), {"b": B, "n": N}) == size
 
 
-@pytest.mark.parametrize("text", ["", "n+", "x", "n n", "2**n", "n*2", "1e3", "(n)", "n+" * 99])
+@pytest.mark.parametrize("text", ["", "n+", "x", "n n", "2**n", "n*2", "1e3", "(n)", "n+" * 99,
+                                  "*".join("n" * 17), f"{1 << 63}*n"])  # fmt: skip
 def test_texts_that_are_no_size(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_size(text, {"b": B, "n": N})

@@ -12,6 +12,8 @@ from millijoule.audio.logmel import LogMel, check_waveform
 from millijoule.audio.resample import resample
 from millijoule.errors import UsageError
 
+_MOST_SAMPLES = 1 << 26  # of a model's input: over an hour at 16 kHz, half a gigabyte as float64
+
 
 @dataclass(frozen=True)
 class LogMelFrontend:
@@ -31,6 +33,11 @@ class LogMelFrontend:
             raise UsageError(
                 "[frontend] seq_len must be a whole number above 0 or null, "
                 f"but received {self.seq_len!r}"
+            )
+        if self.seq_len is not None and self.features.samples_for(self.seq_len) > _MOST_SAMPLES:
+            raise UsageError(
+                f"[frontend] seq_len must be frames of at most {_MOST_SAMPLES} samples together, "
+                f"but received {self.seq_len}"
             )
 
     def __call__(self, waveform: np.ndarray, rate: int) -> np.ndarray:

@@ -25,6 +25,8 @@ from millijoule.audio.resample import check_rate
 from millijoule.errors import UsageError
 
 _LOUDEST = 2.0  # full scale is 1; interpolation overshoots it a little
+_LARGEST_FFT = 1 << 16
+_LARGEST_NUMBER = 1e18  # beyond what any parameter means; manifests hold integers of any length
 
 
 @dataclass(frozen=True)
@@ -73,23 +75,23 @@ class LogMel:
     def __post_init__(self) -> None:
         check_rate(self.sample_rate, "sample_rate")
         for field in fields(self):
-            value = getattr(self, field.name)
-            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-            whole = number and (field.type != "int" or value == int(value))
-            if not whole or not np.isfinite(value):
-                kind = "a whole number" if field.type == "int" else "a finite number"
+            value, whole = getattr(self, field.name), field.type == "int"
+            if not _is_number(value) or (whole and not isinstance(value, int | np.integer)):
+                kind = "a whole number" if whole else "a finite number"
                 raise UsageError(f"[log-mel] {field.name} must be {kind}, but received {value!r}")
-        self._require(self.n_mels >= 1, "n_mels must be at least 1", self.n_mels)
         self._require(
             0 < self.shift_ms <= self.window_ms,
             "shift_ms must be above 0 and at most window_ms",
             self.shift_ms,
         )
         self._require(
-            self.fft >= max(self.window, 4) and self.fft & (self.fft - 1) == 0,
-            f"fft must be a power of two of at least the window's {self.window} samples",
+            max(self.window, 4) <= self.fft <= _LARGEST_FFT and self.fft & (self.fft - 1) == 0,
+            f"fft must be a power of two of at least the window's {self.window} samples and at"
+            f" most {_LARGEST_FFT}",
             self.fft,
         )
+        # A bin lies in two bands at most, so more bands than this would leave some without any.
+        self._require(1 <= self.n_mels <= self.fft, "n_mels must be 1 to fft", self.n_mels)
         self._require(
             0 <= self.low_hz < self.high_hz <= self.sample_rate / 2,
             f"low_hz and high_hz must rise from 0 to {self.sample_rate / 2:g}",
@@ -244,6 +246,11 @@ def check_waveform(waveform: np.ndarray) -> np.ndarray:
             "divide 16-bit samples by 32768"
         )
     return samples
+
+
+def _is_number(value: object) -> bool:
+    real = isinstance(value, int | float | np.integer | np.floating)
+    return real and not isinstance(value, bool) and bool(abs(value) <= _LARGEST_NUMBER)
 
 
 def _mel(hertz: np.ndarray | float) -> np.ndarray:

@@ -191,8 +191,9 @@ def _print_graph(console: Console, kernels: Iterable[Kernel], graph: GraphProgra
 
 def _print_plugins(console: Console, plugins: dict[str, Any]) -> None:
     """The second graph: operators that kernels of ours calculate, and on which GPUs."""
-    nodes = ", ".join(f"{count} × {op}" for op, count in dict(plugins.get("nodes", {})).items())
-    sms = ", ".join(f"sm_{sm}" for sm in plugins.get("sms", ()))
+    nodes = ", ".join(f"{count} × {op}" for op, count in _pairs(plugins.get("nodes")))
+    listed = plugins.get("sms")
+    sms = ", ".join(f"sm_{sm}" for sm in listed) if isinstance(listed, list) else "no GPU"
     console.text(
         f"{plugins.get('graph')}: {nodes} by kernels of ours for {sms}; elsewhere, and where"
         " TensorRT takes no plugins, the graph below"
@@ -258,11 +259,12 @@ def _tuned(record: Any) -> str | None:
     kernels, refused = (_pairs(record.get(key)) for key in ("kernels", "refused"))
     names = ", ".join(f"{name} by {digest[:12]}" for name, digest in kernels)
     text = f"{names or 'no kernel'}; sha256 of the records {record.get('sha256')}"
-    return text + "".join(f"; {name} not: {why}" for name, why in refused)
+    text += "".join(f"; {name} not: {why}" for name, why in refused)
+    return "".join(c if c.isprintable() else "?" for c in text)  # a terminal obeys what is not
 
 
 def _pairs(value: Any) -> list[tuple[str, str]]:
-    """The items of an object of texts; the toolchain's values are free."""
+    """The items of an object of texts; recipes and toolchains may hold anything there."""
     return sorted((k, str(v)) for k, v in value.items()) if isinstance(value, dict) else []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -16,6 +15,7 @@ __all__ = ["ImageFrontend", "image_frontend"]
 
 KIND = "image"
 _LARGEST = 1 << 14
+_LARGEST_NUMBER = float(np.finfo(np.float32).max)  # manifests hold integers of any length
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's convert("L")
 
 
@@ -54,7 +54,8 @@ class ImageFrontend:
         for name in ("mean", "std"):
             values = getattr(self, name)
             listed = isinstance(values, list | tuple) and all(map(_number, values))
-            good = listed and len(values) == self.channels and (name == "mean" or all(values))
+            nonzero = name == "mean" or (listed and all(map(np.float32, values)))
+            good = nonzero and listed and len(values) == self.channels
             what = "a finite number per channel" + (", none of them 0" if name == "std" else "")
             _require(good, name, what, values)
             object.__setattr__(self, name, tuple(float(v) for v in values))
@@ -144,7 +145,7 @@ def _whole(value: Any) -> bool:
 
 def _number(value: Any) -> bool:
     real = isinstance(value, int | float) and not isinstance(value, bool)
-    return real and math.isfinite(value)
+    return real and bool(abs(value) <= _LARGEST_NUMBER)  # neither NaN nor infinity
 
 
 def _require(good: bool, name: str, rule: str, value: Any) -> None:

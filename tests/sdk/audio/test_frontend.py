@@ -65,6 +65,7 @@ def test_other_rates_give_nearly_the_same_features() -> None:
         ({"mels": 40}, "unknown parameter 'mels'; valid ones are sample_rate, n_mels"),
         ({"seq_len": 0}, "seq_len must be a whole number above 0"),
         ({"seq_len": True}, "seq_len must be a whole number above 0"),
+        ({"seq_len": 10**13}, "seq_len must be frames of at most 67108864 samples"),
         ({"n_mels": None}, "n_mels must be a whole number"),
     ],
 )

@@ -127,7 +127,12 @@ def test_bad_waveforms_are_usage_errors(waveform: np.ndarray, message: str) -> N
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"n_mels": 0}, "n_mels must be at least 1"),
+        ({"n_mels": 0}, "n_mels must be 1 to fft"),
+        ({"n_mels": 10**10}, "n_mels must be 1 to fft"),
+        ({"n_mels": float("inf")}, "n_mels must be a whole number"),
+        ({"mean": 10**400}, "mean must be a finite number"),
+        ({"fft": 512.0}, "fft must be a whole number"),
+        ({"fft": 1 << 40}, "at most 65536"),
         ({"n_mels": 40.5}, "n_mels must be a whole number"),
         ({"n_mels": 200}, "every band must hold an FFT bin"),
         ({"fft": 500}, "power of two of at least the window's 400"),

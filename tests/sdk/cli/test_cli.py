@@ -171,27 +171,6 @@ def test_verify_needs_expected_outputs(tiny_path: Path, tmp_path: Path, capsys: 
     assert "'z'" in capsys.readouterr().err
 
 
-def test_inspect(tiny_streaming_path: Path, bundle_path: Path, capsys: Capture) -> None:
-    assert main(["inspect", str(tiny_streaming_path)]) == 0
-    text = capsys.readouterr().out
-    for part in ("delay 2 steps, endless", "delay_sum"[:5], "spikes:scale", "total", "sha256"):
-        assert part in text
-    found = run_json(capsys, "inspect", str(bundle_path))  # a program that cannot run here
-    assert found["totals"]["adds"] == 12
-    assert found["totals"]["multiplies"] == 4
-    assert found["files"]["program/weights.bin"]["bytes"] == 1000
-
-
-def test_inspect_prints_labels_and_names_as_they_are(
-    tiny_path: Path, tmp_path: Path, capsys: Capture
-) -> None:
-    path = with_samples(tiny_path, tmp_path / "a.mjb", {}, name="[bold]é", source="w.pth")
-    assert main(["inspect", path]) == 0
-    text = capsys.readouterr().out
-    assert "[bold]é" in text
-    assert "w.pth" in text
-
-
 def scaled(value: Any, factor: float) -> Any:
     """``value`` with all floating-point numbers in it multiplied."""
     if isinstance(value, dict):
