@@ -76,11 +76,11 @@ def operators(target: str) -> dict[str, str]:
     chosen = get_target(target)
     if chosen.is_cuda:
         return _cuda_operators()
-    return dict(_graph_operators(chosen) if chosen.is_graph else _cpu_operators(chosen.bare_metal))
+    return dict(_graph_operators(chosen) if chosen.is_graph else _cpu_operators())
 
 
 @cache
-def _cpu_operators(bare_metal: bool) -> dict[str, str]:
+def _cpu_operators() -> dict[str, str]:
     from millijoule.targets.kernels import CPU_KERNELS
 
     table = dict.fromkeys(_legalised(), "generated")

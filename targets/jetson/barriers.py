@@ -170,7 +170,7 @@ class _Walker:
     def _on_bufferstore(self, node: Any) -> None:
         if _changes_nothing(node):
             return
-        index = self._index(node.buffer, node.indices)
+        index = self._index(node.indices)
         value = self._evaluate(node.value)
         if node.buffer in self._shared:
             self._write(node.buffer, index)
@@ -181,13 +181,13 @@ class _Walker:
 
     # memory
 
-    def _index(self, buffer: Any, indices: Any) -> Value:
+    def _index(self, indices: Any) -> Value:
         assert len(indices) == 1, "buffers of lowered kernels are flat"
         return self._evaluate(indices[0])
 
     def _load(self, node: Any) -> Value:
         buffer = node.source
-        index = self._index(buffer, node.indices)
+        index = self._index(node.indices)
         if buffer in self._shared:
             self._read(buffer, index)
         return Unknown(self._local.get(buffer, False) or varies(index))

@@ -21,16 +21,14 @@ _KIB = 1024
 class Multiprocessor:
     """What one SM of compute capability ``sm`` / 10 holds at most.
 
-    ``shared``: bytes of shared memory; ``per_block``: bytes that one block may have (beyond 48 KiB
-    only as dynamic shared memory that is opted in). ``bit_mma``: tensor cores multiply one-bit
-    matrices in hardware.
+    ``shared``: bytes of shared memory. ``bit_mma``: tensor cores multiply one-bit matrices in
+    hardware.
     """
 
     sm: int
     threads: int
     blocks: int
     shared: int
-    per_block: int
     bit_mma: bool
     registers: int = 65536
 
@@ -48,16 +46,16 @@ class Multiprocessor:
 _TABLE = {
     gpu.sm: gpu
     for gpu in (
-        Multiprocessor(72, 2048, 32, 96 * _KIB, 96 * _KIB, bit_mma=False),
-        Multiprocessor(75, 1024, 16, 64 * _KIB, 64 * _KIB, bit_mma=False),
-        Multiprocessor(80, 2048, 32, 164 * _KIB, 163 * _KIB, bit_mma=True),
-        Multiprocessor(86, 1536, 16, 100 * _KIB, 99 * _KIB, bit_mma=True),
-        Multiprocessor(87, 1536, 16, 164 * _KIB, 163 * _KIB, bit_mma=True),
-        Multiprocessor(89, 1536, 24, 100 * _KIB, 99 * _KIB, bit_mma=True),
+        Multiprocessor(72, 2048, 32, 96 * _KIB, bit_mma=False),
+        Multiprocessor(75, 1024, 16, 64 * _KIB, bit_mma=False),
+        Multiprocessor(80, 2048, 32, 164 * _KIB, bit_mma=True),
+        Multiprocessor(86, 1536, 16, 100 * _KIB, bit_mma=True),
+        Multiprocessor(87, 1536, 16, 164 * _KIB, bit_mma=True),
+        Multiprocessor(89, 1536, 24, 100 * _KIB, bit_mma=True),
         # from here on the compiler writes the one-bit product out in ordinary instructions
-        Multiprocessor(90, 2048, 32, 228 * _KIB, 227 * _KIB, bit_mma=False),
-        Multiprocessor(110, 1536, 24, 228 * _KIB, 227 * _KIB, bit_mma=False),
-        Multiprocessor(120, 1536, 24, 100 * _KIB, 99 * _KIB, bit_mma=False),
+        Multiprocessor(90, 2048, 32, 228 * _KIB, bit_mma=False),
+        Multiprocessor(110, 1536, 24, 228 * _KIB, bit_mma=False),
+        Multiprocessor(120, 1536, 24, 100 * _KIB, bit_mma=False),
     )
 }
 

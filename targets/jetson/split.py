@@ -48,7 +48,7 @@ def split_for_tensorrt(model: Model, least_macs: int = LEAST_MACS) -> Split:
     regions: list[SplitRegion] = []
     files: dict[str, bytes] = {}
     runs: list[tuple[int, int]] = []
-    for start, end in _runs(model.module, bindings, table):
+    for start, end in _runs(bindings, table):
         run = bindings[start:end]
         macs = sum(_macs(b.value) for b in run)
         if macs < least_macs:
@@ -83,9 +83,7 @@ def _table() -> Mapping[str, Any]:
     return TABLE
 
 
-def _runs(
-    module: tvm.IRModule, bindings: Sequence[Any], table: Mapping[str, Any]
-) -> Iterator[tuple[int, int]]:
+def _runs(bindings: Sequence[Any], table: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
     """(first, end) of the longest runs that the table can write, without views at either end."""
     start = 0
     while start < len(bindings):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from millijoule.targets.cpu.codegen import Memory, Signature, descriptor, file_head, quoted
-from millijoule.targets.cpu.plan import KernelCall, Plan, Ref, align
+from millijoule.targets.cpu.plan import Plan, Ref, align
 from millijoule.targets.jetson.cuda import Launches
 from millijoule.targets.jetson.join import Bound
 
@@ -54,7 +54,7 @@ def generate_table(
         )
         writes += [f"  {{{ref.offset}u, {ref.type.nbytes}u}}," for ref in written]
         tensors = [_place(ref) for ref in call.args if isinstance(ref, Ref)]
-        every = [*tensors, *_scratch(call, made, memory)]
+        every = [*tensors, *_scratch(made, memory)]
         for launch in made.calls:
             sizes = f"{{{_listed(launch.grid)}}}, {{{_listed(launch.block)}}}, {launch.shared}u"
             span = f"{len(places)}u, {len(launch.arguments)}u"
@@ -131,7 +131,7 @@ def _placed(place: Place) -> str:
     return f"{{{_SPACES[place[0]]}, {place[1]}u}}"
 
 
-def _scratch(call: KernelCall, made: Launches, memory: Memory) -> Iterable[Place]:
+def _scratch(made: Launches, memory: Memory) -> Iterable[Place]:
     """Where the scratch buffers of a function lie: behind each other in the workspace."""
     offset = memory.workspace_offset
     for size in made.scratch:

@@ -124,7 +124,7 @@ class _Folding(PyExprMutator):
         if var in self._gone or var in self._norms:
             return
         if isinstance(value, relax.TupleGetItem) and value.tuple_value in self._norms:
-            self.set_var_remap(var, self._normalised(self._norms[value.tuple_value], var))
+            self.set_var_remap(var, self._normalised(self._norms[value.tuple_value]))
             return
         norm = self._graph.ahead(value)
         if norm is None:
@@ -137,7 +137,7 @@ class _Folding(PyExprMutator):
         bias = np.tensordot(w, shift, ([1], [0])).reshape(-1)
         self.set_var_remap(var, self._add(conv, bias))
 
-    def _normalised(self, norm: relax.Call, var: relax.Var) -> relax.Var:
+    def _normalised(self, norm: relax.Call) -> relax.Var:
         scale, shift = self._graph.scale_shift(norm)  # type: ignore[misc]
         found = self._graph.behind(norm)
         if found is None:

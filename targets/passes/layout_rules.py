@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
-from millijoule.converters.importer import tensor_type
 from millijoule.targets.kernels.epilogue import BINARY
 from millijoule.targets.passes.layout import (
     Order,
@@ -320,11 +319,6 @@ def _layer_norm(sink: SinkTransposes, call: relax.Call, _: relax.Var) -> Stored 
     operands = [source, *(sink.visit_expr(v) for v in call.args[1:])]
     last = [order[i] for i in axes]
     return relax.op.nn.layer_norm(*operands, last, a.epsilon, a.center, a.scale), order
-
-
-def is_float32(expr: relax.Expr) -> bool:
-    """Whether a tensor holds float32."""
-    return tensor_type(expr).dtype == "float32"
 
 
 _UNARY = (

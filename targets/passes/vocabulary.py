@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import tvm
@@ -68,13 +68,3 @@ class _Lowering(PyExprMutator):
         if value is None:
             raise UnsupportedError(f"[{layer}] int8 weights must be constant, but are computed")
         return value
-
-
-def composite_ops(mod: tvm.IRModule) -> Sequence[str]:
-    """Names of the vocabulary ops that a module calls, for support checks."""
-    names = {
-        str(f.attrs["Composite"]).removeprefix(COMPOSITE_PREFIX)
-        for f in mod.functions.values()
-        if isinstance(f, relax.Function) and f.attrs and "Composite" in f.attrs
-    }
-    return sorted(names)

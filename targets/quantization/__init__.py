@@ -64,7 +64,7 @@ def quantize(
         integer,
         sample_outputs=expected,
         tolerance=_tolerance(model, record) if result.notes.rounds_sums else model.tolerance,
-        quantization=_record(model, chosen, result, record),
+        quantization=_record(chosen, result, record),
     )
 
 
@@ -84,7 +84,7 @@ def _tolerance(model: Model, accuracy: dict[str, Any]) -> dict[str, float]:
 
 
 def _record(
-    model: Model, calibration: Calibration, result: Rewritten, accuracy: dict[str, Any]
+    calibration: Calibration, result: Rewritten, accuracy: dict[str, Any]
 ) -> dict[str, Any]:
     """What the manifest says of the quantization."""
     layers = [

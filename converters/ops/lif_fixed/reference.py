@@ -6,8 +6,6 @@ import numpy as np
 
 from millijoule.converters.ops.lif.rule import LifRule
 
-UNIT = 1 << 15  # 1.0 of decay and synapse
-
 
 def scaled(value: np.ndarray, factor: np.ndarray, right: np.ndarray) -> np.ndarray:
     """``value·factor / 2**right`` rounded to nearest, ties upwards; all int64."""

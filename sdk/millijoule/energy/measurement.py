@@ -126,7 +126,7 @@ def _assemble(
             for name, value in active.channels.items()
         },
         readings=active.readings,
-        warnings=_warnings(meter, active, before, after),
+        warnings=_warnings(active, before, after),
     )
 
 
@@ -158,9 +158,7 @@ def _net(meter: Meter, active: Energy, before: Energy | None, after: Energy | No
     )
 
 
-def _warnings(
-    meter: Meter, active: Energy, before: Energy | None, after: Energy | None
-) -> list[str]:
+def _warnings(active: Energy, before: Energy | None, after: Energy | None) -> list[str]:
     notes = []
     if active.uncertainty_j > LARGE_EDGE_ERROR * abs(active.joules):
         share = 2.0 * active.interval_s / active.seconds

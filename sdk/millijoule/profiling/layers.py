@@ -96,7 +96,7 @@ def _group(
     ]
 
 
-def one_run(workload: Workload, kernels: tuple[Kernel, ...]) -> dict[str, Any]:
+def one_run(workload: Workload) -> dict[str, Any]:
     """The kernel times of a single call, for the trace.
 
     A stream is first driven to the middle of its first sequence, so that its states are filled.

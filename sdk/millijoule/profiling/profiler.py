@@ -202,7 +202,7 @@ def _details(session: Session, workload: Workload, cost_tables: Sequence[str]) -
     timed = workload.program.times_kernels
     return {
         "layers": time_kernels(workload, manifest.kernels) if timed else None,
-        "run": one_run(workload, manifest.kernels) if timed else None,
+        "run": one_run(workload) if timed else None,
         "operations": operations.to_dict(),
         "estimated": estimated_energy(manifest, operations, cost_tables),
     }

@@ -49,12 +49,6 @@ def common_multiplier(factor: np.ndarray) -> tuple[np.ndarray, int]:
     return round_half_away(np.ldexp(factor, shift)).astype(np.int64), shift
 
 
-def rescaled(x: np.ndarray, multiplier: np.ndarray, right: np.ndarray | int) -> np.ndarray:
-    """``(x·M + 2**(R−1)) >> R`` in int64: nearest, ties upwards."""
-    half = np.left_shift(np.int64(1), np.asarray(right, np.int64) - 1)
-    return (np.asarray(x, np.int64) * multiplier + half) >> np.asarray(right, np.int64)
-
-
 def fixed(x: np.ndarray, bits: int) -> np.ndarray:
     """Nearest multiples of 2**−bits as integers, ties away from zero."""
     return round_half_away(np.ldexp(np.asarray(x, np.float64), bits)).astype(np.int64)

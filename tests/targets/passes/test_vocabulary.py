@@ -15,7 +15,6 @@ from millijoule.targets import build
 from millijoule.targets.cpu.plan import make_plan
 from millijoule.targets.kernels import CPU_KERNELS
 from millijoule.targets.passes import pipeline
-from millijoule.targets.passes.vocabulary import composite_ops
 from millijoule.targets.target import get_target
 
 SPIKING = LMUFORMER[1]
@@ -44,15 +43,6 @@ def test_every_call_says_whether_it_is_scheduled(monkeypatch: pytest.MonkeyPatch
     assert {op for op, yes in scheduled.items() if yes} == {"lif", "lmu_memory", "spike_conv"}
 
 
-def test_ops_that_a_model_calls() -> None:
-    assert composite_ops(convert(SPIKING.path).module) == [
-        "lif",
-        "lmu_memory",
-        "spike_conv",
-        "spike_linear",
-    ]
-
-
 def test_layers_and_taps() -> None:
     model = convert(SPIKING.path)
     calls = make_plan(pipeline.lower_for_cpu(model.module, get_target("host"), model.layers)).calls
@@ -61,9 +51,5 @@ def test_layers_and_taps() -> None:
     assert all(tap == f"spikes:{layer}" for tap, layer in neurons.items())
 
 
-# ops that run as their definition says until their kernels are in
-NAIVE = {"binary_attention", "binary_embedding", "binary_linear"}
-
-
 def test_every_vocabulary_op_has_a_kernel() -> None:
-    assert set(CPU_KERNELS) | NAIVE == set(VOCABULARY)
+    assert set(CPU_KERNELS) == set(VOCABULARY)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millijoule.converters.ops.lif_fixed.reference import scaled
 from millijoule.targets.passes.quantize.numbers import (
     FRACTION_BITS,
     INT32_LIMIT,
@@ -20,7 +21,6 @@ from millijoule.targets.passes.quantize.numbers import (
     fraction_for,
     multipliers,
     quantize_weights,
-    rescaled,
     round_half_away,
     sqnr_db,
 )
@@ -43,7 +43,7 @@ def test_a_multiplier_has_31_bits(factor: float) -> None:
 @given(FACTORS, INT32)
 def test_rescaling_is_the_product_rounded_to_nearest(factor: float, x: int) -> None:
     m, right = multipliers(np.array([factor]))
-    got = int(rescaled(np.array([x]), m, right)[0])
+    got = int(scaled(np.array([x]), m, right)[0])
     product = Fraction(x * int(m[0]), 1 << int(right[0]))
     assert got == math.floor(product + Fraction(1, 2))
     # and of the real factor: half a unit of rounding, and what 31 bits of multiplier miss
