@@ -59,6 +59,6 @@ $(READY): pyproject.toml Makefile
 	  { echo "$(PYTHON) has no venv module; run: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(TORCH_ARGS) '$(TORCH_SPEC)'
-	$(PIP) --editable '.[convert,cross,train,nir,onnx,tflite,tensorrt,jetson,litert,coreml,report,energy,dev]'
+	$(PIP) --editable '.[convert,cross,train,nir,onnx,tflite,tensorrt,jetson,litert,coreml,tune,report,image,energy,dev]'
 	$(PIP) --no-deps timm==1.0.31 # torchvision, a dependency, would bring a torch of its own
 	@touch $@
