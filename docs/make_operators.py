@@ -19,8 +19,9 @@ has. `mj check SOURCE --target T` holds a model against them without building it
 
 A conversion is ours where TVM has none, where it leaves the format's meaning, or where its program
 could read outside of a tensor; else it is TVM's. Being in a list means that the operator is
-converted, not every form of it: a form that cannot be is an error with its place. Shapes are static
-everywhere. Indices that pick are clipped to their axis; those that scatter outside are left out.
+converted, not every form of it: a form that cannot be is an error with its place. Sizes are fixed,
+or [vary within bounds](your-own-model.md#dynamic-sizes) on CPUs with an operating system. Indices
+that pick are clipped to their axis; those that scatter outside are left out.
 
 - **torch**: the names are those after `run_decompositions`; what is not listed, torch may still
   take apart into what is. Assertions about values are left out.
