@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -248,7 +249,7 @@ def check_waveform(waveform: np.ndarray) -> np.ndarray:
     return samples
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: Any) -> bool:
     real = isinstance(value, int | float | np.integer | np.floating)
     return real and not isinstance(value, bool) and bool(abs(value) <= _LARGEST_NUMBER)
 

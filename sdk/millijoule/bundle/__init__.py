@@ -11,17 +11,8 @@ from .cuda import (
 )
 from .firmware import EMIT, STATIC_LIBRARY, Firmware, FlashUse, Limits, RamUse
 from .graph import GRAPH_KINDS, GraphLayer, GraphProgram, GraphState
-from .manifest import (
-    MAX_DIMS,
-    Arena,
-    FileEntry,
-    Manifest,
-    ModelInfo,
-    Program,
-    Streaming,
-    Target,
-    layer_group,
-)
+from .manifest import MAX_DIMS, Manifest
+from .parts import Arena, FileEntry, ModelInfo, Program, Streaming, Target, layer_group
 from .plugins import (
     PLUGIN_DOMAIN,
     PLUGIN_NAME,

@@ -15,7 +15,8 @@ from .graph import GRAPH_KINDS
 from .specs import Kernel, KernelOutput, TensorSpec
 
 if TYPE_CHECKING:  # manifest.py imports this module
-    from .manifest import Manifest, Streaming
+    from .manifest import Manifest
+    from .parts import Streaming
 
 __all__ = ["check_manifest", "count_of", "extents_of"]
 

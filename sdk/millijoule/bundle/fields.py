@@ -26,7 +26,9 @@ def parse_json(data: bytes, where: str) -> Any:
         BundleError: not such JSON.
     """
     try:
-        value = json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse)
+        value = json.loads(
+            data, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite
+        )
     except RecursionError:
         raise BundleError(f"[{where}] is nested too deeply") from None
     except ValueError as error:  # covers JSONDecodeError and UnicodeDecodeError
@@ -44,6 +46,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return number
 
 
 def _check_depth(value: Any, where: str, depth: int) -> None:

@@ -12,7 +12,8 @@ from ..errors import UsageError
 from ..files import atomic_write
 from .archive import Chunks, check_name, write_archive
 from .fields import parse_json
-from .manifest import FileEntry, Manifest
+from .manifest import Manifest
+from .parts import FileEntry
 from .reader import MANIFEST
 
 __all__ = ["WEIGHTS_ALIGNMENT", "write_bundle"]

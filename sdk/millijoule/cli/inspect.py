@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..bundle import (
-    Bundle,
-    CudaProgram,
-    Firmware,
-    GraphProgram,
-    Kernel,
-    Manifest,
-    ModelInfo,
-    SplitPlan,
-    StateSpec,
-    Streaming,
-    TensorSpec,
-)
+from ..bundle import Bundle, Firmware, Kernel, Manifest, ModelInfo, StateSpec, Streaming, TensorSpec
 from ..errors import UsageError
 from ..profiling.one_bit import PER_OPERATION, one_bit
-from ..report.accuracy import accuracy_table, quantized_layers
-from ..session import load
 from ..shapes import Shapes, at_sizes, chosen_sizes, size_text
 from ..tensors import complete
 from .console import Console
+from .inspect_kinds import (
+    compact,
+    pairs,
+    print_cuda,
+    print_graph,
+    print_placement,
+    print_quantization,
+    print_split,
+)
 from .options import add_bundle, add_sizes
 
 __all__ = ["add_arguments", "execute"]
@@ -49,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Print the manifest as tables."""
     if arguments.placement:
-        return _placement(arguments.bundle, console)
+        print_placement(arguments.bundle, console)
+        return 0
     with Bundle.open(arguments.bundle) as bundle:
         manifest = bundle.manifest
         sample = _sample_sizes(bundle)
@@ -60,13 +54,13 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     _print_tensors(console, manifest, sample)
     _print_kernels(console, manifest.kernels, sizes)
     if manifest.cuda is not None:
-        _print_cuda(console, manifest.cuda)
+        print_cuda(console, manifest.cuda)
     if manifest.split is not None:
-        _print_split(console, manifest.split)
+        print_split(console, manifest.split)
     if manifest.graph is not None:
-        _print_graph(console, manifest.kernels, manifest.graph)
+        print_graph(console, manifest.kernels, manifest.graph)
     if manifest.quantization is not None:
-        _print_quantization(console, manifest.quantization)
+        print_quantization(console, manifest.quantization)
     console.text()
     console.table(
         ("file", "bytes", "sha256"),
@@ -91,123 +85,6 @@ def _one(name: str, sizes: Sequence[int]) -> int:
     return sizes[0]
 
 
-def _placement(path: str, console: Console) -> int:
-    """Print Core ML's plan of the operators; only its own executor has one."""
-    with load(path) as session:
-        plan = getattr(session.program, "placement", None)
-        if plan is None:
-            raise UsageError("--placement is for bundles of target coreml, on a Mac")
-        placed = plan()
-        kernels = session.manifest.kernels
-    columns = ("operator", "name", "layer", "runs on", "could run on", "share")
-    rows = [
-        (
-            p.operator,
-            p.name,
-            kernels[p.kernel].layer if p.kernel is not None and p.kernel < len(kernels) else "",
-            p.device or "unknown",
-            ", ".join(p.supported),
-            p.weight,
-        )
-        for p in placed
-    ]
-    console.table(columns, rows)
-    console.json([dict(zip(columns, row, strict=True)) for row in rows])
-    return 0
-
-
-def _print_cuda(console: Console, cuda: CudaProgram) -> None:
-    """How every kernel is launched, and what its machine code takes."""
-    resources = {(kernel.name, kernel.sm): kernel for kernel in cuda.kernels}
-    console.text()
-    console.text(
-        f"machine code for {', '.join(f'sm_{sm}' for sm in cuda.sms)}; occupancy is estimated from"
-        " the limits of a multiprocessor"
-    )
-    rows = []
-    for sm in cuda.sms:
-        for launch in cuda.launches:
-            k = resources[launch.kernel, sm]
-            sizes = ["x".join(map(str, size)) for size in (launch.grid, launch.block)]
-            share = f"{k.occupancy:.0%} ({k.limit})"
-            rows.append(
-                (launch.call, k.name, sm, *sizes, k.registers, k.shared, k.spill_bytes, share)
-            )
-    columns = ("kernel", "name", "sm", "blocks", "threads", "registers", "shared", "spilled")
-    console.table((*columns, "occupancy"), rows)
-
-
-def _print_split(console: Console, split: SplitPlan) -> None:
-    """Dense regions that another runtime could take, and what stays."""
-    console.text()
-    rows = [
-        (
-            region.graph,
-            len(region.operators),
-            f"{region.layers[0]} … {region.layers[-1]}" if region.layers else "",
-            region.macs,
-            ", ".join(f"{s.name} {list(s.shape)}" for s in region.inputs),
-            ", ".join(f"{s.name} {list(s.shape)}" for s in region.outputs),
-            region.crossing_bytes,
-            f"{region.first_kernel} … {region.first_kernel + region.kernels - 1}"
-            if region.kernels
-            else region.refused or "shared with the rest",
-        )
-        for region in split.regions
-    ]
-    columns = (
-        "region",
-        "operators",
-        "layers",
-        "MAC",
-        "takes",
-        "gives",
-        "bytes crossing",
-        "kernels",
-    )
-    console.table(columns, rows)
-    kept = ", ".join(f"{n} × {name}" for name, n in Counter(split.kept).items())
-    console.text(
-        f"graphs for {split.runtime}; by kernels of ours alone: {kept or 'nothing'}; on the device"
-        " an engine takes the place of a region's kernels, which run where there is none"
-    )
-
-
-def _print_graph(console: Console, kernels: Iterable[Kernel], graph: GraphProgram) -> None:
-    """What became of every operator in the other runtime's format, and the device's recipe."""
-    console.text()
-    recipe = {key: value for key, value in graph.recipe.items() if key != "plugins"}
-    console.text(f"{graph.format}, {graph.version}; recipe {_compact(recipe) or 'none'}")
-    if isinstance(plugins := graph.recipe.get("plugins"), dict):
-        _print_plugins(console, plugins)
-    console.table(
-        ("kernel", "op", "layer", "written as", "nodes", "bits per weight", "computes in"),
-        [
-            (i, k.op, k.layer, w.form, w.nodes, w.stored_bits or "", w.computes)
-            for i, (k, w) in enumerate(zip(kernels, graph.layers, strict=True))
-        ],
-    )
-
-
-def _print_plugins(console: Console, plugins: dict[str, Any]) -> None:
-    """The second graph: operators that kernels of ours calculate, and on which GPUs."""
-    nodes = ", ".join(f"{count} × {op}" for op, count in _pairs(plugins.get("nodes")))
-    listed = plugins.get("sms")
-    sms = ", ".join(f"sm_{sm}" for sm in listed) if isinstance(listed, list) else "no GPU"
-    console.text(
-        f"{plugins.get('graph')}: {nodes} by kernels of ours for {sms}; elsewhere, and where"
-        " TensorRT takes no plugins, the graph below"
-    )
-
-
-def _print_quantization(console: Console, record: dict[str, Any]) -> None:
-    """Int8 against float, and what became of the layers."""
-    for table in (accuracy_table(record), quantized_layers(record)):
-        console.text()
-        console.text(table.title)
-        console.table(table.columns, table.rows)
-
-
 def totals(kernels: Iterable[Kernel]) -> dict[str, int]:
     """Sums of the counts over all kernels, per call of the program."""
     listed = list(kernels)
@@ -228,9 +105,9 @@ def _print_summary(console: Console, manifest: Manifest) -> None:
         ("as published", _published(model)),
         ("ignored keys", ", ".join(model.ignored_keys)),
         ("source", model.source),
-        ("hyperparameters", _compact(model.hparams)),
+        ("hyperparameters", compact(model.hparams)),
         ("labels", None if model.labels is None else f"{len(model.labels)}"),
-        ("front end", None if model.frontend is None else _compact(model.frontend)),
+        ("front end", None if model.frontend is None else compact(model.frontend)),
         ("target", f"{target.name}: {target.triple}, {target.cpu}, {target.dtype}"),
         ("threads", target.threads),
         ("program", f"{manifest.program.kind}, ABI {manifest.program.abi}"),
@@ -243,8 +120,8 @@ def _print_summary(console: Console, manifest: Manifest) -> None:
         ),
         *_firmware(manifest.firmware),
         ("streaming", streaming and f"delay {streaming.delay} steps, {_limit(streaming)}"),
-        ("tolerance", _compact(manifest.tolerance)),
-        ("toolchain", _compact({k: v for k, v in manifest.toolchain.items() if k != "tuning"})),
+        ("tolerance", compact(manifest.tolerance)),
+        ("toolchain", compact({k: v for k, v in manifest.toolchain.items() if k != "tuning"})),
         ("tuned", _tuned(manifest.toolchain.get("tuning"))),
     ]
     for name, value in rows:
@@ -256,16 +133,11 @@ def _tuned(record: Any) -> str | None:
     """Which kernels have schedules of tuning records; None for a bundle built without any."""
     if not isinstance(record, dict):
         return None
-    kernels, refused = (_pairs(record.get(key)) for key in ("kernels", "refused"))
+    kernels, refused = (pairs(record.get(key)) for key in ("kernels", "refused"))
     names = ", ".join(f"{name} by {digest[:12]}" for name, digest in kernels)
     text = f"{names or 'no kernel'}; sha256 of the records {record.get('sha256')}"
     text += "".join(f"; {name} not: {why}" for name, why in refused)
     return "".join(c if c.isprintable() else "?" for c in text)  # a terminal obeys what is not
-
-
-def _pairs(value: Any) -> list[tuple[str, str]]:
-    """The items of an object of texts; recipes and toolchains may hold anything there."""
-    return sorted((k, str(v)) for k, v in value.items()) if isinstance(value, dict) else []
 
 
 def _one_bit(manifest: Manifest) -> str | None:
@@ -369,8 +241,3 @@ def _published(model: ModelInfo) -> str | None:
 
 def _limit(streaming: Streaming) -> str:
     return f"at most {streaming.limit} steps" if streaming.limit else "endless"
-
-
-def _compact(value: dict[str, Any]) -> str:
-    """A JSON object without its braces."""
-    return json.dumps(value, sort_keys=True)[1:-1]

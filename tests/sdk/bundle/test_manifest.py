@@ -199,6 +199,7 @@ def test_misaligned_tap_is_refused() -> None:
         b'{"a": 1, "a": 2}',
         b'{"a": NaN}',
         b'{"a": -Infinity}',
+        b'{"a": 1e999}',
         b"1" * 5000,
     ],
 )
