@@ -22,7 +22,7 @@ from millijoule.converters.ops import VOCABULARY, TensorType, VocabularyOp
 from millijoule.converters.ops.symbols import size_of, variable_of
 from millijoule.converters.problems import OperatorsUnsupportedError, Problem
 from millijoule.converters.torch_ops import CONVERTERS, REFUSED, Context, Convert, tvm_names
-from millijoule.converters.torch_ops.context import SYMBOLS
+from millijoule.converters.torch_ops.context import SYMBOLS, dtype_of, shape_of
 from millijoule.errors import MjError, UnsupportedError
 from millijoule.sizes import Dim
 
@@ -266,8 +266,10 @@ def _vocabulary(op: VocabularyOp) -> Convert:
         importer = context.importer
         n_tensors = len(node.args) - len(op.attr_names)
         attrs = dict(zip(op.attr_names, node.args[n_tensors:], strict=True))
-        operands = [importer.env[a] for a in node.args[:n_tensors] if a is not None]
-        return emit_composite(importer.block_builder, op, attrs, operands, layer_of(node))
+        given = [a for a in node.args[:n_tensors] if a is not None]
+        types = [TensorType(shape_of(a), dtype_of(a)) for a in given]
+        operands = [importer.env[a] for a in given]
+        return emit_composite(importer.block_builder, op, attrs, operands, layer_of(node), types)
 
     return convert
 
@@ -278,9 +280,13 @@ def emit_composite(
     attrs: dict[str, Any],
     operands: Sequence[relax.Expr],
     layer: str,
+    types: Sequence[TensorType] | None = None,
 ) -> relax.Var:
-    """Emit one call of ``op`` and return its result (a tuple if the op has several)."""
-    types = [tensor_type(operand) for operand in operands]
+    """Emit one call of ``op`` and return its result (a tuple if the op has several).
+
+    ``types``: of the operands, where their Relax types have sizes that are no dimensions yet.
+    """
+    types = types or [tensor_type(operand) for operand in operands]
     results = [relax_type(t) for t in op.results(attrs, types)]
     naive = builder.add_func(op.naive(attrs, types), f"{op.name}_naive")
     params = [relax.Var(f"a{i}", relax_type(t)) for i, t in enumerate(types)]

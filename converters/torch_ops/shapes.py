@@ -15,6 +15,7 @@ from millijoule.converters.torch_ops.context import (
     dtype_of,
     shape_of,
 )
+from millijoule.sizes import Size
 
 _op = relax.op
 
@@ -29,6 +30,32 @@ def _cast(node: fx.Node, context: Context) -> relax.Expr:
 
 def _same(node: fx.Node, context: Context) -> relax.Expr:
     return context.value(node.args[0])
+
+
+def _slice(node: fx.Node, context: Context) -> relax.Expr:
+    """A piece of an axis. Where sizes vary, elements are taken by number.
+
+    TVM's own conversion gives the lesser of two sizes for those, which no size is (`ops.symbols`).
+    """
+    dims, result = shape_of(node.args[0]), shape_of(node)
+    axis = int(argument(node, 1, "dim", 0)) % len(dims)
+    start, end = argument(node, 2, "start", 0) or 0, argument(node, 3, "end")
+    x = context.value(node.args[0])
+    if result == dims:
+        return x
+    fixed = not isinstance(dims[axis], Size) and not isinstance(result[axis], Size)
+    if fixed or not isinstance(start, int) or argument(node, 4, "step", 1) != 1:
+        return context.tvm_converters()[node.target.__name__](node)
+    whole = x.ty.shape[axis]
+    first = start if start >= 0 else whole + start
+    if not isinstance(result[axis], Size):
+        last = first + result[axis]
+    elif isinstance(end, fx.Node):
+        last = context.importer.env[end]
+    else:  # an end that is behind the last element, or counts from it
+        last = whole + min(end or 0, 0)
+    numbers = context.emit(_op.arange(first, last, 1, "int64"))
+    return context.emit(_op.take(x, numbers, axis, mode="clip"))
 
 
 def _where(node: fx.Node, context: Context) -> relax.Var:
@@ -89,6 +116,7 @@ CONVERTERS: dict[str, Convert] = {
     "unfold.default": _unfold,
     "as_strided.default": _as_strided,
     "one_hot.default": _one_hot,
+    "slice.Tensor": _slice,
     "where.self": _where,
     "full_like.default": _filled,
     "zeros_like.default": _filled,

@@ -270,6 +270,34 @@ def test_causal_attention(tmp_path: Path) -> None:
             )
 
 
+class Slices(nn.Module):
+    """Pieces of axes that vary, of a table, and from either end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places = nn.Parameter(torch.randn(1, LONGEST, 4))
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """x [B, N, 4]."""
+        y = x + self.places[:, : x.shape[1]]
+        steps = y[:, 1:] - y[:, :-1]
+        return {"steps": steps, "y": y[:, 2:], "first": y[:, :2], "last": y[:, -2:], "all": y[:, :]}
+
+
+def test_slices(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Slices().eval()
+    dim = Dim("n", 4, LONGEST)
+    model = mj.convert(module, example_inputs=torch.randn(1, 9, 4), dynamic={"x": {1: dim}})
+    mj.build(model, out=tmp_path / "slices.mjb").close()
+    with mj.load(tmp_path / "slices.mjb") as session:
+        for steps in (4, 17, LONGEST):
+            x = torch.randn(1, steps, 4)
+            got = session.run({"x": x.numpy()})
+            for name, y in module(x).items():
+                np.testing.assert_array_equal(got[name], y.detach().numpy(), name)
+
+
 def test_a_model_that_needs_one_size() -> None:
     class Fixed(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
