@@ -56,6 +56,11 @@ def vectors(width: int, lanes: int) -> list[tuple[int, int]]:
     return [(v, min(lanes, width - v)) for v in range(0, width, lanes)]
 
 
+def padded(count: Any, lanes: int) -> Any:
+    """``count`` elements, a number or an expression, rounded up to whole vectors."""
+    return -(-count // lanes) * lanes
+
+
 def ceil_div(total: Any, by: int) -> Any:
     """``⌈total / by⌉`` of a number, or of one that varies as an expression."""
     return -(-total // by) if isinstance(total, int) else (T.int64(0) + total + (by - 1)) // by

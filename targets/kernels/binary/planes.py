@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import tvm.script.ir_builder.tirx as T
+from tvm import tirx
 
 from millijoule.converters.ops import TensorType, tir
 from millijoule.targets.kernels import simd
@@ -141,7 +142,7 @@ def pack_rows(x: Any, planes: Planes, rows: int, inputs: int, group: int, isa: I
 
 def rows_of(buffer: Any) -> Any:
     """``load(row, column, lanes)`` of a row-major buffer seen as a matrix."""
-    outer = [int(d) for d in buffer.shape][:-1]
+    outer = [int(d) if isinstance(d, tirx.IntImm) else d for d in buffer.shape][:-1]
 
     def load(row: Any, column: Any, lanes: int) -> Any:
         return simd.load(buffer, row_index(row, outer), column, lanes)

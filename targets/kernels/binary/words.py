@@ -81,6 +81,12 @@ def popcount(bits: Any, lanes: int) -> Any:
     return T.cast((eights * word(0x01010101)) >> T.uint32(24), "int32")
 
 
+def weighted(all_: Any, minus: Any, lanes: int) -> Any:
+    """pop(all) − 2·pop(minus)."""
+    twice = popcount(minus, lanes) << simd.splat(T.int32(1), lanes)
+    return popcount(all_, lanes) - twice
+
+
 def byte_sums(bytes_: Any, lanes: int) -> Any:
     """int32: the sum of the four bytes of every word (``bytes_`` as words)."""
     pairs = (bytes_ & word(0x00FF00FF, lanes)) + (

@@ -16,7 +16,7 @@ The map is written as uint8 only where somebody reads it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tvm.script.ir_builder.tirx as T
@@ -24,6 +24,7 @@ import tvm.script.ir_builder.tirx as T
 from millijoule.converters.ops import TensorType, tir
 from millijoule.converters.ops.binary_attention import BINARY_ATTENTION
 from millijoule.converters.ops.vocabulary import Attrs
+from millijoule.sizes import most
 from millijoule.targets.kernels.binary.attention.gpu import bit_attention_gpu
 from millijoule.targets.kernels.binary.attention.head import HeadScratch, head
 from millijoule.targets.kernels.binary.planes import Planes, pack_row, planes_type, rows_of
@@ -36,7 +37,7 @@ __all__ = ["BitAttention", "binary_attention", "bit_attention"]
 
 @dataclass(frozen=True)
 class BitAttention:
-    """One call: shapes, and what comes and leaves.
+    """One call: shapes, and what comes and leaves. ``batch`` and ``steps`` may vary (a `Size`).
 
     ``packed``: q, k, v come as planes, heads in words of their own. ``emits``: "floats" for the
     context, "planes" for its signs, "map".
@@ -59,6 +60,13 @@ class BitAttention:
         masked = len(operands) == (6 if rule == "softmax" else 4)
         return BitAttention(batch, steps, heads, width // heads, rule, masked, **more)
 
+    def emitted(self) -> BitAttention:
+        """The same with sizes that code can calculate with, where they vary."""
+        batch, steps = (
+            n if isinstance(n, int) else T.int64(0) + n for n in (self.batch, self.steps)
+        )
+        return replace(self, batch=batch, steps=steps)
+
     @property
     def planes(self) -> TensorType:
         """Type of q, k or v as planes."""
@@ -67,8 +75,9 @@ class BitAttention:
     @property
     def operations(self) -> int:
         """Words that are counted, for the choice whether threads pay."""
-        words = words_of(self.size) * self.steps + words_of(self.steps) * self.size
-        return 4 * self.batch * self.heads * self.steps * words
+        steps = most(self.steps)
+        words = words_of(self.size) * steps + words_of(steps) * self.size
+        return 4 * most(self.batch) * self.heads * steps * words
 
 
 def binary_attention(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> KernelForm:
@@ -88,7 +97,7 @@ def bit_attention(
     pairs = form.batch * form.heads
     parallel = parallel_chunks(pairs, form.operations) > 1
     own = () if form.packed else (form.planes,) * 3
-    scratch = HeadScratch.types(form, pairs if parallel else 1, isa)
+    scratch = HeadScratch.types(form, most(pairs) if parallel else 1, isa)
     name = f"bit_attention_{form.rule}_{isa.name}"
     with tir.kernel(name, operands, [*results, *own, *scratch]) as k:
         inputs, rest = k.buffers[: len(operands)], k.buffers[len(operands) :]
@@ -101,8 +110,9 @@ def bit_attention(
             for source, target in zip(inputs[:3], planes, strict=True):
                 _pack(source, target, form, isa)
             rest = rest[3:]
+        form = form.emitted()
         room = HeadScratch(form, rest, isa)
-        with (T.parallel if parallel else T.serial)(0, pairs) as pair:
+        with (T.parallel if parallel else T.serial)(0, form.batch * form.heads) as pair:
             chunk = pair if parallel else 0
             b, h = pair // form.heads, pair % form.heads
             head(form, planes, inputs[3:], outs, room, (chunk, b, h), isa)

@@ -153,13 +153,15 @@ class SoftmaxRule:
         return share / simd.splat(self._scales[1], lanes) > simd.splat(T.float32(0.5), lanes)
 
     def estimate(self, words: Any) -> Any:
-        """Σ_j A_j·v_p,j, the same for every dimension, with the map's words of the row."""
+        """Σ_j A_j·v_p,j, the same for every dimension, with the map's words [chunks, …]."""
         row, lanes = self._row, self._row.lanes
 
         def add(total: Any, j: Any) -> Any:
             value = simd.load(self._turned, [row.chunk, 2], j, lanes)
             return total + T.Select(
-                lanes_of_word(words[j // BITS], j % BITS, lanes), value, simd.zeros(lanes)
+                lanes_of_word(words[row.chunk, j // BITS], j % BITS, lanes),
+                value,
+                simd.zeros(lanes),
             )
 
         return row.fold("float32", T.float32(0), add, "add")

@@ -14,32 +14,35 @@ import tvm.script.ir_builder.tirx as T
 from millijoule.converters.ops import tir
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.binary.planes import NEGATIVE, NONZERO, Planes
-from millijoule.targets.kernels.binary.words import BITS, TOP, word
+from millijoule.targets.kernels.binary.words import BITS, TOP, word, words_of
 
 PLANES = (NEGATIVE, NONZERO)
 
 
 def turn_keys(
-    keys: Planes, out: Any, chunk: Any, first_row: Any, first_word: Any, steps: int
+    keys: Planes, out: Any, chunk: Any, first_row: Any, first_word: Any, steps: Any, padded: Any
 ) -> None:
-    """``out[chunk, plane, word, token]`` of one head; tokens behind the last are zero."""
-    _, _, words, padded = (int(d) for d in out.shape)
+    """``out[chunk, plane, word, token]`` of one head; ``padded`` tokens, those behind are zero.
+
+    ``steps`` and ``padded`` are numbers, or expressions where they vary.
+    """
+    words = int(out.shape[2])
     for plane in PLANES:
         with T.serial(0, words) as w:
             with T.serial(0, steps) as j:
                 tir.store(out, [chunk, plane, w, j], keys.get(first_row + j, plane, first_word + w))
-            if padded > steps:
+            if not isinstance(steps, int) or padded > steps:
                 with T.serial(0, padded - steps) as j:
                     tir.store(out, [chunk, plane, w, steps + j], word(0))
 
 
 def turn_values(
-    values: Planes, out: Any, chunk: Any, first_row: Any, first_word: Any, steps: int, lanes: int
+    values: Planes, out: Any, chunk: Any, first_row: Any, first_word: Any, steps: Any, lanes: int
 ) -> None:
     """``out[chunk, plane, tokens // 32, dimension]`` of one head."""
     dimensions = int(out.shape[3])
 
-    def tokens(start: Any, count: int) -> None:
+    def tokens(start: Any, count: Any) -> None:
         with T.serial(0, dimensions // lanes) as i:
             first = i * lanes
             for plane in PLANES:
@@ -52,10 +55,18 @@ def turn_values(
                     up = _descending(BITS - 1 - first % BITS, lanes)
                     bit = (bits << up) & word(TOP, lanes)
                     T.buffer_store(acc, (acc[at] >> word(1, lanes)) | bit, [at])
-                bits = acc[at] if count == BITS else acc[at] >> word(BITS - count, lanes)
+                bits = acc[at]
+                if not isinstance(count, int):
+                    bits = bits >> simd.splat(T.cast(BITS - count, "uint32"), lanes)
+                elif count < BITS:
+                    bits = bits >> word(BITS - count, lanes)
                 simd.save(out, [chunk, plane, start // BITS], first, lanes, bits)
 
-    simd.for_blocks(steps, BITS, tokens)
+    if isinstance(steps, int):
+        simd.for_blocks(steps, BITS, tokens)
+        return
+    with T.serial(0, words_of(steps)) as i:
+        tokens(i * BITS, T.min(steps - i * BITS, T.int64(BITS)))
 
 
 def _descending(first: Any, lanes: int) -> Any:

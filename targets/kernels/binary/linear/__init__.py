@@ -16,6 +16,7 @@ import tvm.script.ir_builder.tirx as T
 
 from millijoule.converters.ops import TensorType, tir
 from millijoule.converters.ops.vocabulary import Attrs
+from millijoule.sizes import most
 from millijoule.targets.kernels.binary.linear.bits import BitGemm, bit_tile, pack_bit_weights
 from millijoule.targets.kernels.binary.linear.bits_gpu import FEW_ROWS, bit_gemm
 from millijoule.targets.kernels.binary.linear.decoded import DecodedGemm, decoded_type, decodes
@@ -46,10 +47,11 @@ __all__ = ["BitLinear", "binary_linear", "bit_linear", "emits_planes"]
 
 @dataclass(frozen=True)
 class BitLinear:
-    """What one kernel does. ``steps``: the epilogue behind the bias; ``real``: x are not signs.
+    """What one kernel does. The number of ``rows`` may vary (a `Size`).
 
-    ``packed``: x comes as planes. ``emits``: what leaves, "floats", "planes" or both in this order.
-    ``above``: planes take values up to it for 0.
+    ``steps``: the epilogue behind the bias; ``real``: x are not signs. ``packed``: x comes as
+    planes. ``emits``: what leaves, "floats", "planes" or both in this order. ``above``: planes take
+    values up to it for 0.
     """
 
     rows: int
@@ -62,10 +64,15 @@ class BitLinear:
     emits: tuple[str, ...] = ("floats",)
     above: float | None = None
 
+    @property
+    def most_rows(self) -> int:
+        """What forms and tiles are chosen for."""
+        return most(self.rows)
+
     def columns(self, isa: Isa) -> int:
         """Outputs of a tile."""
         tile = real_tile if self.real else bit_tile
-        return tile(self.rows, self.outputs, isa).columns
+        return tile(self.most_rows, self.outputs, isa).columns
 
     def weights_type(self, isa: Isa) -> TensorType:
         """Type of the packed weights."""
@@ -84,7 +91,7 @@ class BitLinear:
     def operations(self) -> int:
         """Vector instructions and the like, for the choice whether threads pay."""
         per_input = 0.25 if self.real else 2 / BITS
-        return int(self.rows * self.outputs * self.inputs * per_input)
+        return int(self.most_rows * self.outputs * self.inputs * per_input)
 
 
 def binary_linear(attrs: Attrs, operands: Sequence[TensorType], isa: Isa) -> KernelForm:
@@ -132,7 +139,7 @@ def bit_linear(
             outs.get("planes"),
             layer.above,
         )
-        if layer.real and decodes(layer.rows, layer.ternary, isa):
+        if layer.real and decodes(layer.most_rows, layer.ternary, isa):
             _decoded(layer, ins[0], ins[1], rest[-1], writer, chunks, isa)
         elif layer.real:
             _real(layer, ins[0], ins[1], rest[-1] if scratch else None, writer, chunks, isa)
@@ -142,10 +149,10 @@ def bit_linear(
 
 
 def _scratch(layer: BitLinear, chunks: int, isa: Isa) -> tuple[TensorType, ...]:
-    if layer.real and decodes(layer.rows, layer.ternary, isa):
+    if layer.real and decodes(layer.most_rows, layer.ternary, isa):
         return (decoded_type(chunks, layer.inputs, layer.columns(isa)),)
     if layer.real:
-        tile = real_tile(layer.rows, layer.outputs, isa)
+        tile = real_tile(layer.most_rows, layer.outputs, isa)
         return (tables_type(tile, chunks, layer.inputs, isa),) if tile.tables else ()
     return () if layer.packed else (planes_type(layer.rows, words_of(layer.inputs)),)
 
@@ -167,7 +174,7 @@ def _real(
     if isa.gpu:
         real_gemm(rows_of(x), w, layer.rows, layer.inputs, layer.outputs, writer, isa)
         return
-    tile = real_tile(layer.rows, layer.outputs, isa)
+    tile = real_tile(layer.most_rows, layer.outputs, isa)
     gemm = RealGemm(rows_of(x), w, tables, layer.inputs, layer.outputs, tile, isa)
 
     def rows(chunk: Any, first: Any, count: int) -> None:
@@ -188,7 +195,7 @@ def _bits(
         else:
             bit_gemm(planes, w, layer.rows, layer.inputs, layer.outputs, writer, isa)
         return
-    tile = bit_tile(layer.rows, layer.outputs, isa)
+    tile = bit_tile(layer.most_rows, layer.outputs, isa)
     gemm = BitGemm(planes, w, layer.inputs, layer.outputs, tile, isa)
 
     def rows(_: Any, first: Any, count: int) -> None:

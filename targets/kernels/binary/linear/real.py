@@ -30,6 +30,7 @@ from millijoule.targets.kernels.binary.linear.tables import (
     table_entries,
 )
 from millijoule.targets.kernels.binary.words import BITS, with_signs, word, words_of
+from millijoule.targets.kernels.gemm.varying import VaryingRows
 from millijoule.targets.target import Isa
 
 
@@ -139,8 +140,11 @@ class RealGemm:
                 weights.set(0, vec, weights.get(0, vec) >> word(1, lanes))
 
 
-def for_tiles(total: int, tile: int, chunks: int, body: Any) -> None:
+def for_tiles(total: Any, tile: int, chunks: int, body: Any) -> None:
     """``body(chunk, first, count)`` for all tiles, which ``chunks`` workers share."""
+    if not isinstance(total, int):
+        _for_varying_tiles(VaryingRows(total, tile), chunks, body)
+        return
     if chunks == 1:
         simd.for_blocks(total, tile, lambda first, count: body(0, first, count))
         return
@@ -151,3 +155,10 @@ def for_tiles(total: int, tile: int, chunks: int, body: Any) -> None:
             body(chunk, i * tile, tile)
     if total % tile:
         body(0, whole * tile, total % tile)
+
+
+def _for_varying_tiles(rows: VaryingRows, chunks: int, body: Any) -> None:
+    """`for_tiles` of a number of rows that is known only when the program runs."""
+    with T.parallel(0, chunks) if chunks > 1 else T.serial(0, 1) as chunk:
+        begin, end = (T.floordiv((chunk + i) * rows.tiles, T.int64(chunks)) for i in (0, 1))
+        rows.between(begin, end, lambda first, count: body(chunk, first, count))
