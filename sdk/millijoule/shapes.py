@@ -26,12 +26,12 @@ class Shapes:
     def __init__(self, manifest: Manifest) -> None:
         self.dims: dict[str, Dim] = {dim.name: dim for dim in manifest.dims}
         self._inputs = manifest.inputs
+        self._places = {spec.name: _places(spec, self.dims) for spec in manifest.inputs}
         self._known: dict[str, tuple[Extent, ...]] = {}
 
     def places(self, spec: TensorSpec) -> dict[int, Dim]:
         """Axes of an input that vary, each with its dimension."""
-        extents = enumerate(extents_of(spec, self.dims))
-        return {axis: e.dim for axis, e in extents if isinstance(e, Size) and e.dim is not None}
+        return self._places[spec.name]
 
     def batch_dim(self) -> Dim | None:
         """The dimension along which samples lie, if that varies."""
@@ -74,6 +74,11 @@ class Shapes:
         if key not in self._known:
             self._known[key] = extents_of(spec, self.dims)
         return tuple(_at(extent, sizes) for extent in self._known[key])
+
+
+def _places(spec: TensorSpec, dims: Mapping[str, Dim]) -> dict[int, Dim]:
+    extents = enumerate(extents_of(spec, dims))
+    return {axis: e.dim for axis, e in extents if isinstance(e, Size) and e.dim is not None}
 
 
 def _at(extent: Extent, sizes: Mapping[str, int]) -> int:
