@@ -32,7 +32,7 @@ FAMILIES = {
     "bivit": "millijoule.converters.binary.convert",
 }
 
-_DYNAMIC_FAMILIES = ("fmvit",)
+_DYNAMIC_FAMILIES = ("fmvit", "bibert", "bipft", "bivit")
 
 FILES = (".nir", ".onnx", ".tflite")  # sources that are a file of one of these kinds
 
@@ -129,8 +129,7 @@ def _convert_folder(folder: Folder, streaming: bool, batch: int, dynamic: Dynami
         dims = ", ".join(map(str, dynamic.dims.values()))
         raise UnsupportedError(
             f"[dynamic] kernels of family {folder.family} are made for one size, but {dims} may "
-            "vary; build for the largest: binary text models take shorter rows by their mask, "
-            "spiking ones any length with --streaming, and rows beyond the batch run in turn"
+            "vary; build for one: with --streaming any length will do, and rows run in turn"
         )
     else:
         made = convert(folder, streaming, batch)

@@ -3,54 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import UsageError
+from ..shapes import Shapes
 from .normalize import split_words
 from .wordpiece import WordPiece, read_vocab
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
 
-__all__ = ["TextFrontend", "frontend_from_manifest", "frontend_of"]
+__all__ = ["MIN_TOKENS", "TextFrontend", "frontend_from_manifest", "frontend_of"]
 
+MIN_TOKENS = 3  # of a row: two special ones, or three in a pair
 _LONGEST = 1 << 16  # tokens
 _MAX_CHARACTERS = 1 << 20  # of one text
 
 
 @dataclass(frozen=True)
 class TextFrontend:
-    """``[CLS] text [SEP]``, or ``[CLS] text [SEP] second [SEP]``, padded or cut to ``seq_len``.
+    """``[CLS] text [SEP]``, or ``[CLS] text [SEP] second [SEP]``, cut to ``seq_len`` and padded.
 
     A tab divides a text from a second one. Where both are too long, the longer one is cut first.
 
     Attributes:
         pieces: the vocabulary.
-        seq_len: tokens of a row, at least 3.
+        seq_len: tokens of a row, at least `MIN_TOKENS`.
         lowercase: whether words are lower-cased and lose their accents.
+        least: tokens of a row at least, for programs of any length: rows are padded to the longest
+            among them. None: to ``seq_len``.
     """
 
     pieces: WordPiece
     seq_len: int
     lowercase: bool = True
+    least: int | None = None
 
     def __call__(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """``input_ids``, ``attention_mask``, ``token_type_ids``: int64 ``[texts, seq_len]``.
+        """``input_ids``, ``attention_mask``, ``token_type_ids``: int64 ``[texts, tokens]``.
 
         Raises:
             UsageError: no text, or one of more than a million characters.
         """
         if not texts:
             raise UsageError("[text] needs at least one text")
-        shape = (len(texts), self.seq_len)
+        parts = [self._parts(text) for text in texts]
+        longest = max(len(first) + len(second) for first, second in parts)
+        steps = self.seq_len if self.least is None else max(longest, self.least)
         names = ("input_ids", "attention_mask", "token_type_ids")
-        ids, mask, types = arrays = [np.zeros(shape, np.int64) for _ in names]
+        ids, mask, types = arrays = [np.zeros((len(texts), steps), np.int64) for _ in names]
         ids[:] = self.pieces.vocab["[PAD]"]
-        for row, text in enumerate(texts):
-            first, second = self._parts(text)
+        for row, (first, second) in enumerate(parts):
             tokens = first + second
             ids[row, : len(tokens)] = tokens
             mask[row, : len(tokens)] = 1
@@ -90,9 +96,9 @@ def frontend_from_manifest(entry: Mapping[str, Any], vocab: Mapping[str, int]) -
                 f"[frontend] {name} must be {wanted!r}, but received {entry.get(name)!r}"
             )
     length, lowercase = entry.get("seq_len"), entry.get("lowercase", True)
-    if not isinstance(length, int) or length is True or not 3 <= length <= _LONGEST:
+    if not isinstance(length, int) or length is True or not MIN_TOKENS <= length <= _LONGEST:
         raise UsageError(
-            f"[frontend] seq_len must be a whole number from 3 to {_LONGEST}, "
+            f"[frontend] seq_len must be a whole number from {MIN_TOKENS} to {_LONGEST}, "
             f"but received {length!r}"
         )
     if not isinstance(lowercase, bool):
@@ -101,7 +107,7 @@ def frontend_from_manifest(entry: Mapping[str, Any], vocab: Mapping[str, int]) -
 
 
 def frontend_of(bundle: Bundle) -> TextFrontend:
-    """The text front end of an open bundle.
+    """The text front end of an open bundle; rows have as many tokens as its program takes.
 
     Raises:
         UsageError: the bundle has none, or names a vocabulary that is not in it.
@@ -110,4 +116,7 @@ def frontend_of(bundle: Bundle) -> TextFrontend:
     if (model.frontend or {}).get("kind") != "text":
         raise UsageError(f"{model.name} has no front end for text; give its token ids as .npz")
     entry = model.frontend or {}
-    return frontend_from_manifest(entry, read_vocab(bundle.read(str(entry.get("vocab")))))
+    front = frontend_from_manifest(entry, read_vocab(bundle.read(str(entry.get("vocab")))))
+    shapes = Shapes(bundle.manifest)
+    tokens = next((shapes.places(spec).get(1) for spec in bundle.manifest.inputs), None)
+    return front if tokens is None else replace(front, least=tokens.min)
