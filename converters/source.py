@@ -53,9 +53,8 @@ def resolve_folder(source: str) -> Path:
     if source in zoo:
         return zoo[source]
     raise UsageError(
-        f"[source] must be a model folder, module.py:function, an .onnx, .tflite or .nir file, or "
-        f"a zoo name "
-        f"({', '.join(zoo) or 'none installed'}), but is {source!r}"
+        "[source] must be a model folder, module.py:function, an .onnx, .tflite or .nir file, or"
+        f" a zoo name ({', '.join(zoo) or 'none installed'}), but is {source!r}"
     )
 
 

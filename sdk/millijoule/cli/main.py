@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ..errors import MjError, UsageError
+from ..errors import DeviceError, MjError, UsageError
 from ..version import __version__
 from . import (
     build,
@@ -78,6 +78,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("mj: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except MemoryError as error:
+        reason = _one_line(error) or "an allocation failed"
+        print(
+            f"mj: error: not enough memory: {reason}; use a smaller model, batch or input",
+            file=sys.stderr,
+        )
+        return DeviceError.exit_code
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_INTERRUPTED
@@ -89,13 +96,16 @@ def _fault(error: Exception) -> int:
     """Report an exception that nobody foresaw."""
     if os.environ.get("MJ_DEBUG") == "1":
         traceback.print_exc()
-    line = " ".join(str(error).split())[:300]
     print(
-        f"mj: internal error: {type(error).__name__}: {line}; please report it with the output of"
-        " the same command under MJ_DEBUG=1 and of `mj doctor`",
+        f"mj: internal error: {type(error).__name__}: {_one_line(error)}; please report it with the"
+        " output of the same command under MJ_DEBUG=1 and of `mj doctor`",
         file=sys.stderr,
     )
     return EXIT_FAULT
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _parser() -> argparse.ArgumentParser:

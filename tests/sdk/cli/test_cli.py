@@ -434,6 +434,17 @@ def test_unforeseen_errors(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> 
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_too_little_memory_is_no_fault(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def fail() -> None:
+        raise MemoryError("Unable to allocate 16.0 GiB\nfor an array")
+
+    fake_host(monkeypatch, "targets", list_targets=fail, list_boards=list)
+    assert main(["targets"]) == 4
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "not enough memory: Unable to allocate 16.0 GiB for an array; use a smaller" in error
+
+
 def test_tables_with_and_without_rich(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     columns, rows = ("name", "n"), [("[red]a", 12345), ("b", None)]
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
