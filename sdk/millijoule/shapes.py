@@ -63,7 +63,15 @@ class Shapes:
         return found
 
     def of_inputs(self, arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
-        """`sizes`, told by arrays by name, all inputs of the program among them."""
+        """`sizes`, told by arrays by name.
+
+        Raises:
+            UsageError: as `sizes` does, or an input is missing.
+        """
+        for spec in self._inputs:
+            if spec.name not in arrays:
+                names = ", ".join(s.name for s in self._inputs)
+                raise UsageError(f"input {spec.name!r} is missing; inputs: {names}")
         return self.sizes([arrays[spec.name] for spec in self._inputs])
 
     def of(self, spec: TensorSpec | KernelOutput, sizes: Mapping[str, int]) -> tuple[int, ...]:

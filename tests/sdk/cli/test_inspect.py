@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from fixtures.manifests import LIBRARY, WEIGHTS, small_files, small_manifest
-from millijoule.bundle import GraphLayer, GraphProgram, Manifest, Program, write_bundle
+from millijoule.bundle import GraphLayer, GraphProgram, Manifest, Program, TensorSpec, write_bundle
 from millijoule.cli import main
+from millijoule.sizes import Dim
 
 Capture = pytest.CaptureFixture[str]
 
@@ -83,3 +84,15 @@ def test_recipes_may_be_anything(
         graph=GraphProgram("onnx", "opset 17", layers, recipe={"plugins": plugins}),
     )
     assert expected in inspected(manifest, tmp_path, capsys)
+
+
+def test_samples_may_lack_an_input(tmp_path: Path, capsys: Capture) -> None:
+    small = small_manifest()
+    varying = TensorSpec("x", (1, 4), "float32", sizes=("1", "seq"))
+    manifest = dataclasses.replace(
+        small, inputs=(varying, *small.inputs[1:]), streaming=None, dims=(Dim("seq", 1, 4),)
+    )
+    path = tmp_path / "a.mjb"
+    write_bundle(path, manifest, small_files())
+    assert main(["inspect", str(path)]) == 2
+    assert "input 'valid' is missing; inputs: x, valid" in capsys.readouterr().err
