@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from millijoule.cpu import architecture_of
 from millijoule.errors import UsageError
 from millijoule.files import require_regular
 from millijoule.targets.target import Target
+from millijoule.targets.tuning.intrinsics import load_cpu_intrinsics
 
 WORKLOADS = "database_workload.json"
 RECORDS = "database_tuning_record.json"
@@ -92,9 +92,9 @@ class TuningRecords:
         return list(self._database.get_top_k(workload, max(len(self.all), 1)))
 
     def _load_instructions(self) -> None:
-        """Make TVM know instructions that records put in (VNNI, SDOT); it takes many seconds."""
+        """Make TVM know instructions that records put in, which takes a second."""
         if '"Tensorize"' in (self.folder / RECORDS).read_text(encoding="utf-8"):
-            import_module("tvm.s_tir.tensor_intrin")
+            load_cpu_intrinsics()
 
     def _check_lines(self) -> None:
         """Both files are lines of JSON, and every record names a workload that is there."""

@@ -20,6 +20,7 @@ from tvm.s_tir import meta_schedule as ms
 
 from millijoule.errors import DeviceError
 from millijoule.targets.target import Target
+from millijoule.targets.tuning.intrinsics import only_cpu_intrinsics
 
 _AT_ONCE = 32  # candidates between two looks at what was measured
 _PACKAGES = ("cloudpickle", "psutil")  # of TVM's pool of processes
@@ -61,20 +62,37 @@ def search(
     options = {"kind": "llvm", "mtriple": target.triple, "mcpu": target.cpu, "num-cores": 1}
     if target.float_abi:
         options["mfloat-abi"] = str(backend.attrs["mfloat-abi"])
-    with _one_thread(), _silent():
+    with _one_thread(), _silent(), only_cpu_intrinsics():
         ms.tune_tir(
             workload,
             tvm.target.Target(options),
             str(folder),
             trials,
             num_trials_per_iter=min(trials, _AT_ONCE),
-            builder=ms.builder.LocalBuilder(max_workers=1),
+            builder=ms.builder.LocalBuilder(max_workers=1, f_build=_candidate_builder()),
             runner=ms.runner.LocalRunner(),
             cost_model=ms.cost_model.RandomModel(seed=seed),
             measure_callbacks=[*ms.measure_callback.MeasureCallback.create("default"), Count()],
             num_tuning_cores=1,
             seed=seed,
         )
+
+
+def _candidate_builder() -> Callable[[tvm.IRModule, Any, Any], Any]:
+    """What compiles a candidate, in a process that TVM starts anew for every round.
+
+    It is a function inside of one, so that its code is sent there, and not the name of this module,
+    whose import takes longer. Unlike TVM's own it loads no instructions: the candidate has them.
+    """
+
+    def build(module: tvm.IRModule, target: Any, params: Any) -> Any:
+        from tvm import driver
+        from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
+
+        plain = RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(module)
+        return driver.build(plain, target=target)
+
+    return build
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def test_times_are_measured(model: Any, tmp_path: Path) -> None:
 def test_command(
     source: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All but MetaSchedule's search, whose processes take a minute to start on a busy machine."""
+    """All but MetaSchedule's search, which `test_search` runs."""
     monkeypatch.setattr(tuning, "search", by_hand(in_threads))
     folder = tmp_path / "db"
     options = ["--trials", "1", "--tuning-db", str(folder), "--json", str(tmp_path / "t.json")]
