@@ -65,6 +65,7 @@ def load(
         proto = onnx.load(str(path))
         # by path, so that models of more than 2 GB and external data can be checked
         onnx.checker.check_model(str(path))
+        _check_names(proto.graph)
     except Exception as error:  # protobuf, the checker and the file system each have their own
         raise ModelError(f"[{path.name}] is not a valid ONNX model: {_line(error)}") from error
     opset = _opset(proto, path)
@@ -82,6 +83,16 @@ def load(
     if not inputs:
         raise ModelError(f"[{path.name}] has no input; a model needs at least one")
     return Loaded(path, proto, opset, inputs, constants, dynamic)
+
+
+def _check_names(graph: Any) -> None:
+    """ValueError for a name that is not UTF-8: protobuf gives such a string as bytes."""
+    tensors = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    names = [v.name for v in tensors]
+    names += [text for n in graph.node for text in (n.name, n.op_type, *n.input, *n.output)]
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(f"the name {name[:60]!r} is not UTF-8")
 
 
 def _named(values: Sequence[Any]) -> dict[str, list[tuple[str, int]]]:

@@ -58,10 +58,11 @@ def _convert(
 ) -> None:
     """Convert operator ``index`` and put its results into the table."""
     operator = graph.Operators(index)
-    name = converter.get_op_code_str(operator)
-    where = f"operator {index} of subgraph 0 ({name})"
-    outputs = converter.get_output_tensors(operator)
+    where = f"operator {index} of subgraph 0"
     try:
+        name = converter.get_op_code_str(operator)
+        where += f" ({name})"
+        outputs = converter.get_output_tensors(operator)
         made = converter.convert_map[name](op=operator)
         if made is None:  # its result was evaluated and waits in a table of the converter's
             return

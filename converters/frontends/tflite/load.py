@@ -47,18 +47,28 @@ def load(path: Path) -> Loaded:
         raise ModelError(f"[{path.name}] is not a TensorFlow Lite model (no TFL3 at byte 4)")
     try:
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0))
+        _check_names(model)
         statement = dequantize(model, schema)
         builder = flatbuffers.Builder(len(data))
         builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+        loaded = Loaded(path, bytes(builder.Output()), model, statement)
+        _describe(loaded, schema)
     except (UnsupportedError, ModelError) as error:
         raise type(error)(f"[{path.name}] {error}") from error
     except Exception as error:  # a damaged flatbuffer fails anywhere
         raise ModelError(
             f"[{path.name}] is not a valid TensorFlow Lite model: {type(error).__name__} {error}"
         ) from error
-    loaded = Loaded(path, bytes(builder.Output()), model, statement)
-    _describe(loaded, schema)
     return loaded
+
+
+def _check_names(model: Any) -> None:
+    """UnicodeDecodeError for a name that is no text; tensors without a name get one."""
+    for number, tensor in enumerate(model.subgraphs[0].tensors):
+        tensor.name = tensor.name or f"tensor{number}".encode()
+        tensor.name.decode()
+    for code in model.operatorCodes:
+        (code.customCode or b"").decode()
 
 
 def _describe(loaded: Loaded, schema: Any) -> None:
@@ -70,8 +80,7 @@ def _describe(loaded: Loaded, schema: Any) -> None:
         name = tensor.name.decode()
         if dtype not in DTYPES:
             raise UnsupportedError(
-                f"[{loaded.path.name}] input {name!r} must be one of {', '.join(DTYPES)}, "
-                f"but is {dtype}"
+                f"input {name!r} must be one of {', '.join(DTYPES)}, but is {dtype}"
             )
         loaded.inputs[name] = TensorType(tuple(int(d) for d in tensor.shape), dtype)
     loaded.outputs = tuple(graph.tensors[i].name.decode() for i in graph.outputs)

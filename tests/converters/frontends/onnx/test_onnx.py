@@ -136,5 +136,9 @@ def test_a_file_that_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"hello")
     with pytest.raises(ModelError, match="not a valid ONNX model"):
         convert(tmp_path / "m.onnx")
+    path = linear(tmp_path / "named.onnx", [2, 5])
+    path.write_bytes(path.read_bytes().replace(b"first", b"firs\xda"))
+    with pytest.raises(ModelError, match=r"not a valid ONNX model: the name b'firs.xda' is not"):
+        convert(path)
     with pytest.raises(UsageError, match="no file"):
         convert(tmp_path / "none.onnx")

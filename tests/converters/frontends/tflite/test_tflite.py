@@ -107,11 +107,23 @@ def _custom() -> bytes:
     return graph.data()
 
 
+def _unknown_code() -> bytes:
+    graph = Graph()
+    v, y = graph.tensor("v", (3, 5)), graph.tensor("y", (3, 5))
+    graph.graph.inputs, graph.graph.outputs = [v], [y]
+    graph.operator("RELU", [v], [y], {}, "")
+    graph.model.operatorCodes[-1].deprecatedBuiltinCode = -5
+    return graph.data()
+
+
 @pytest.mark.parametrize(
     ("data", "arguments", "error", "message"),
     [
         (b"hello world", {}, ModelError, "no TFL3 at byte 4"),
         (b"0000TFL3" + b"\xff" * 40, {}, ModelError, "not a valid TensorFlow Lite model"),
+        (model_of({"relu": case("RELU", "v")}).replace(b"relu", b"rel\xff"), {}, ModelError,
+         "not a valid TensorFlow Lite model: UnicodeDecodeError"),
+        (_unknown_code(), {}, UnsupportedError, "operator 0 of subgraph 0 has a form.*code -5"),
         (None, {}, UsageError, "no file"),
         (_custom(), {}, UnsupportedError,
          r"CUSTOM Tricks is not supported \(operator 1 of subgraph 0\).*so are WHERE.*--ops"),
