@@ -182,7 +182,7 @@ def test_hang_is_ended(core: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     replace = {old: f'for (;;) __asm__ volatile("");\n{old}'}
     path = build_tiny_for(tmp_path / "hang.mjb", core, replace=replace)
     session = mj.load(path, device=f"qemu:{core}")
-    monkeypatch.setattr(session.program._channel, "_timeout", 1.0)  # type: ignore[attr-defined]
+    monkeypatch.setattr(session.program._requests._channel, "_timeout", 1.0)  # type: ignore[attr-defined]
     with pytest.raises(DeviceError, match="no answer within 1 s; set MJ_DEVICE_TIMEOUT"):
         session.run({"x": X})
     session.close()
@@ -199,7 +199,7 @@ def test_library_for_another_manifest_is_refused(core: str, tmp_path: Path) -> N
 
 def test_a_forgotten_session_ends_its_emulator(core: str, tiny: Path) -> None:
     session = mj.load(tiny, device=f"qemu:{core}")
-    process = session.program._channel._process  # type: ignore[attr-defined]
+    process = session.program._requests._channel._process  # type: ignore[attr-defined]
     assert isinstance(process, subprocess.Popen)
     assert process.poll() is None
     del session

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
 import tempfile
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -16,22 +15,17 @@ import numpy as np
 
 from ..bundle import Bundle, KernelOutput, TensorSpec
 from ..errors import DeviceError, UsageError
-from ..executors.base import failure
 from ..shapes import Shapes
-from .channel import Channel, Frame, timeout_from
+from .channel import Channel, timeout_from
 from .counting import Counters, Counts, plugin_library, plugin_option
 from .devices import Device, require_target
 from .greeting import check_greeting
+from .requests import COUNT_KERNELS, PAINT_STACK, Requests
 from .runners import prepare
 
 __all__ = ["EmulatedProgram", "RunCounts"]
 
-# Frames of runner/runner.c.
-_HELLO, _RUN, _RESET, _THREADS, _SIZE = 1, 2, 3, 4, 6
-_SIZES, _TAP, _RESULT, _FAILED = 101, 102, 103, 104
-_COUNT_KERNELS, _PAINT_STACK = 1, 2
 _MAX_TAPS = 512
-_USED = struct.Struct("<2I")
 
 Spec = TypeVar("Spec", TensorSpec, KernelOutput)
 
@@ -90,13 +84,14 @@ class EmulatedProgram:
                 self._counters = Counters(folder / "counts", len(manifest.kernels))
                 shutil.copy(plugin_library(device), folder)
                 head += ["-plugin", plugin_option(device, self._counters)]
-            self._channel = Channel(device.name, [*head, *tail], folder, timeout)
+            channel = Channel(device.name, [*head, *tail], folder, timeout)
         except BaseException:
             scratch.cleanup()
             raise
-        self._finalizer = weakref.finalize(self, _end, self._channel, scratch)
+        self._finalizer = weakref.finalize(self, _end, channel, scratch)
+        self._requests = Requests(channel, manifest)
         try:
-            self._greet()
+            check_greeting(self._requests.hello(), manifest)
             self.set_threads(threads)
         except BaseException:
             self.close()
@@ -140,7 +135,7 @@ class EmulatedProgram:
             DeviceError: the run failed.
         """
         before = self._read_counters()
-        flags = _COUNT_KERNELS * kernels | _PAINT_STACK * stack
+        flags = COUNT_KERNELS * kernels | PAINT_STACK * stack
         _, used = self._run(inputs, outputs, {}, flags)
         after = self._read_counters()
         if after.runs - before.runs != 1:
@@ -151,13 +146,13 @@ class EmulatedProgram:
 
     def reset(self) -> None:
         """Put every state back to its initial value."""
-        self._simple(_RESET, 0, "cannot reset the program")
+        self._requests.reset()
 
     def set_threads(self, threads: int) -> None:
         """Use ``threads`` threads; see :meth:`Program.set_threads`."""
         if not 1 <= threads <= 1024:
             raise UsageError(f"threads must be 1 to 1024, but received {threads}")
-        self._simple(_THREADS, threads, f"cannot use {threads} threads")
+        self._requests.set_threads(threads)
 
     def kernel_times(self, on: bool) -> None:
         """Refused: an emulator knows instructions, not time."""
@@ -175,12 +170,6 @@ class EmulatedProgram:
         """End the emulator; may be called again."""
         self._finalizer()
 
-    def _greet(self) -> None:
-        """Ask what the program is; it must be what the manifest says."""
-        self._channel.request(_HELLO)
-        payload = self._final(self._channel.frames(_TAP), _SIZES, "cannot start the program")
-        check_greeting(payload, self._manifest)
-
     def _run(
         self,
         inputs: Sequence[np.ndarray],
@@ -195,33 +184,8 @@ class EmulatedProgram:
         _check(inputs_now, inputs)
         _check(outputs_now, outputs)
         taps = {name: (index, self._now([tap])[0]) for name, (index, tap) in taps.items()}
-        table = np.array(
-            [(index, tap.offset, tap.nbytes) for index, tap in taps.values()], "<u4"
-        ).tobytes()
-        count = struct.pack("<I", len(taps))
-        payload = [count, table, *(np.ascontiguousarray(array).tobytes() for array in inputs)]
-        self._channel.request(_RUN, flags, payload)
-        values: dict[str, np.ndarray] = {}
-        names = list(taps)
-        frames = []
-        for frame in self._channel.frames(_TAP):
-            kind, argument, data = frame
-            if kind != _TAP:
-                frames.append(frame)
-            elif argument < len(names) and len(data) == taps[names[argument]][1].nbytes:
-                _, tap = taps[names[argument]]
-                values[names[argument]] = np.frombuffer(data, tap.dtype).reshape(tap.shape).copy()
-            else:
-                raise self._malformed()
-        answer = self._final(frames, _RESULT, "the program failed")
-        if len(answer) != _USED.size + sum(spec.nbytes for spec in outputs_now):
-            raise self._malformed()
-        start = _USED.size
-        for spec, output in zip(outputs_now, outputs, strict=True):
-            raw = np.frombuffer(answer, spec.dtype, output.size, start)
-            output[...] = raw.reshape(output.shape)
-            start += spec.nbytes
-        return values, int(_USED.unpack_from(answer)[0])
+        filled = list(zip(outputs_now, outputs, strict=True))
+        return self._requests.run(inputs, filled, taps, flags)
 
     def _now(self, specs: Sequence[Spec]) -> list[Spec]:
         """Tensors with the shapes of the current sizes."""
@@ -233,28 +197,8 @@ class EmulatedProgram:
         for index, name in enumerate(self._shapes.dims):
             size = sizes.get(name, self._current[name])  # too few arrays are refused below
             if size != self._current[name]:
-                what = f"cannot set the size of {name} to {size}"
-                self._simple(_SIZE, index, what, struct.pack("<q", size))
+                self._requests.set_size(index, name, size)
                 self._current[name] = size
-
-    def _simple(self, kind: int, argument: int, what: str, payload: bytes = b"") -> None:
-        self._channel.request(kind, argument, [payload] if payload else [])
-        self._final(self._channel.frames(_TAP), _RESULT, what)
-
-    def _final(self, frames: Iterable[Frame], kind: int, what: str) -> bytes:
-        """Payload of the one frame in ``frames``, which must be of ``kind``."""
-        [(found, _, payload)] = frames
-        if found == kind:
-            return payload
-        if found != _FAILED or len(payload) < 4:
-            raise self._malformed()
-        reason = payload[4:].decode("ascii", "replace")
-        kernel = struct.unpack_from("<i", payload)[0]
-        raise DeviceError(failure(self._manifest, what, reason, kernel))
-
-    def _malformed(self) -> DeviceError:
-        self.close()
-        return DeviceError("[device] the runner sent a malformed answer; please report this")
 
     def _read_counters(self) -> Counts:
         if self._counters is None:
