@@ -161,8 +161,8 @@ class _Product:
         self._tail = shape.outputs - (blocks - 1) * tile.columns
         self._full = blocks if self._tail == tile.columns else blocks - 1
         self._segments = row_tiles(shape.out_steps, tile.rows)
-        self._ahead = lines_ahead(shape, tile, isa)
         self._grid = plan_grid(shape, blocks, -(-shape.most_steps // tile.rows))
+        self._ahead = 0 if self._grid.rows_first else lines_ahead(shape, tile, isa)
 
     def emit(self) -> None:
         """Emit it."""

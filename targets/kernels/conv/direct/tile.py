@@ -10,6 +10,10 @@ from millijoule.targets.kernels.conv.shape import ConvShape
 from millijoule.targets.kernels.gemm.gpu import PANEL
 from millijoule.targets.target import Isa
 
+# Pixels: more accumulators hide no more latency. A single vector of channels, where every value of
+# x is loaded for one multiply-add, takes twice as many, for each load of weights saved counts.
+TALLEST = 14
+
 
 @dataclass(frozen=True)
 class ConvTile:
@@ -34,7 +38,8 @@ def choose_tile(shape: ConvShape, isa: Isa) -> ConvTile:
     vectors = most if wanted % most == 0 or wanted > most + 1 else min(wanted, most + 1)
     spare = isa.registers - 2 - vectors if lane_operands else isa.registers - 1 - vectors
     pixels = spare // (vectors + (1 if lane_operands else 0))
-    return ConvTile(max(1, min(pixels, 14)), vectors * isa.lanes, depth)
+    tallest = TALLEST if vectors > 1 else 2 * TALLEST
+    return ConvTile(max(1, min(pixels, tallest)), vectors * isa.lanes, depth)
 
 
 def pack_filters(w: np.ndarray, shape: ConvShape, tile: ConvTile) -> np.ndarray:

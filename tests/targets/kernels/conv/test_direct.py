@@ -12,7 +12,14 @@ from fixtures.kernels import ISAS as HERE
 from fixtures.kernels import call, types_of
 from millijoule.converters.ops import TensorType
 from millijoule.targets.kernels import form
-from millijoule.targets.kernels.conv.direct import choose_tile, conv2d_f32, pack_filters
+from millijoule.targets.kernels.conv import direct
+from millijoule.targets.kernels.conv.direct import (
+    ahead,
+    choose_tile,
+    chunks,
+    conv2d_f32,
+    pack_filters,
+)
 from millijoule.targets.kernels.conv.shape import Axis
 from millijoule.targets.kernels.conv.tiles import cut
 from millijoule.targets.kernels.epilogue import Step
@@ -48,6 +55,8 @@ CASES = [
     Case((5, 6), 8, 8, kernel=(1, 1), padding=NONE, groups=4),
     Case((8, 65), 3, 20, kernel=(4, 4), stride=(4, 4), padding=NONE),  # patches
     Case((5, 60), 3, 33, kernel=(3, 5), stride=(2, 2), padding=(1, 2, 1, 2)),
+    Case((7, 7), 65, 160, kernel=(1, 1), padding=NONE),  # tiles of 13 pixels and of 10
+    Case((3, 57), 9, 16),  # tall tiles of one vector
 ]
 
 
@@ -98,15 +107,38 @@ def test_images_as_they_come_give_the_same_bits(number: int, isa: Isa) -> None:
     )
 
 
-@pytest.mark.parametrize("case", [CASES[2], CASES[4], CASES[6], CASES[18], CASES[20]], ids=str)
+@pytest.mark.parametrize("case", [CASES[i] for i in (2, 4, 6, 18, 20, 26)], ids=str)
 def test_bits_do_not_depend_on_jobs(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """One thread and many, chunks of one row and of all: each result is the same chain."""
-    import millijoule.targets.kernels.conv.direct as direct
-
     whole = convolve(case, AVX2)
     monkeypatch.setattr(form, "PARALLEL_OPERATIONS", 1)
-    monkeypatch.setattr(direct, "CHUNK_BYTES", 1)
-    np.testing.assert_array_equal(convolve(case, AVX2), whole)
+    monkeypatch.setattr(ahead, "LEAST_BYTES", 0)
+    for chunk in (1, 1 << 30):
+        monkeypatch.setattr(chunks, "CHUNK_BYTES", chunk)
+        np.testing.assert_array_equal(convolve(case, AVX2), whole)
+
+
+AVX512 = Isa("avx512", 16, 32)
+
+
+@pytest.mark.parametrize("channels", [(32, 16), (96, 160), (512, 512)], ids=str)
+def test_weights_of_the_next_block_come_while_this_one_is_used(channels: tuple[int, int]) -> None:
+    """All of a block, asked for by the tiles it is used for; none where that does not pay."""
+    shape = Case((7, 7), *channels, kernel=(1, 1), padding=NONE).shape
+    for tiles in (1, 3, 14, 32):
+        got = ahead.elements_ahead(shape, 32, tiles, AVX512)
+        assert got * tiles >= 32 if channels[0] * channels[1] > 8192 else got == 0
+    assert ahead.elements_ahead(shape, 32, 10_000, AVX512) == 0
+    assert ahead.elements_ahead(shape, 32, 14, NEON_V7) == 0
+
+
+def test_a_few_pixels_more_do_not_read_weights_once_more() -> None:
+    """49 pixels are one pass over the blocks: tiles of 13, and the last of 10."""
+    case = Case((7, 7), 64, 96, kernel=(1, 1), padding=NONE)
+    shape, tile = case.shape, choose_tile(case.shape, AVX512)
+    ((part, first),) = direct._parts(shape, tile)
+    assert first == 0
+    assert [(run.size, run.count) for run in cut(part.columns, tile.pixels)] == [(13, 3), (10, 1)]
 
 
 @pytest.mark.parametrize("most", [1, 4, 14])
