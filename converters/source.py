@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,3 +95,28 @@ def read_calibration(path: Path) -> dict[str, np.ndarray] | None:
         return read_npz(file, _MAX_CALIBRATION_BYTES)
     except (OSError, ValueError) as error:
         raise ModelError(f"[{path.name}/{CALIBRATION}] cannot be read: {error}") from error
+
+
+def read_sample(
+    folder: Folder, decode: Callable[[bytes], np.ndarray], shape: tuple[int, ...]
+) -> np.ndarray | None:
+    """The file that the config names as ``sample``, decoded; None if it names none.
+
+    ModelError if it cannot be read or decoded, or has another shape than ``shape``.
+    """
+    name = folder.config.get("sample")
+    if not isinstance(name, str):
+        return None
+    where = f"[{folder.path.name}/{CONFIG}] sample {name!r}"
+    try:
+        values = decode((folder.path / name).read_bytes())
+    except OSError as error:
+        raise ModelError(f"{where} cannot be read: {error.strerror}") from error
+    except (UsageError, ValueError) as error:
+        raise ModelError(f"{where} is no input of this model: {error}") from error
+    if values.shape != shape:
+        raise ModelError(
+            f"{where} must give values of shape {list(shape)}, but gives {list(values.shape)}; "
+            "check frontend and hparams"
+        )
+    return values

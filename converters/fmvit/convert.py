@@ -19,7 +19,7 @@ from millijoule.converters.macs import count_macs
 from millijoule.converters.model import Model, Sample
 from millijoule.converters.ops import TensorType
 from millijoule.converters.samples import random_candidates
-from millijoule.converters.source import Folder
+from millijoule.converters.source import Folder, read_sample
 from millijoule.errors import ModelError, UnsupportedError, UsageError
 
 FAMILY = "fmvit"
@@ -160,10 +160,10 @@ def frontend_of(folder: Folder, hp: Hparams) -> dict[str, Any]:
 
 def _sample(folder: Folder, frontend: Mapping[str, Any], shape: tuple[int, ...]) -> Tensor:
     """The image that the config names as its sample, else random values."""
-    name = folder.config.get("sample")
-    if not isinstance(name, str):
-        return next(iter(random_candidates(shape)))
     from millijoule.image import decode, image_frontend
 
-    pixels = decode((folder.path / name).read_bytes())
-    return torch.from_numpy(image_frontend(frontend)(pixels)).expand(shape).contiguous()
+    front = image_frontend(frontend)
+    pixels = read_sample(folder, lambda data: front(decode(data)), shape[1:])
+    if pixels is None:
+        return next(iter(random_candidates(shape)))
+    return torch.from_numpy(pixels).expand(shape).contiguous()

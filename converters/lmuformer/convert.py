@@ -17,7 +17,7 @@ from millijoule.converters.macs import count_macs
 from millijoule.converters.model import Model, StreamingInfo
 from millijoule.converters.ops import TensorType
 from millijoule.converters.samples import random_candidates, robust_sample, spikes_of
-from millijoule.converters.source import Folder
+from millijoule.converters.source import Folder, read_sample
 from millijoule.converters.stream import StreamStep
 from millijoule.errors import UnsupportedError
 from millijoule.inputs.wav import read_wav
@@ -62,11 +62,11 @@ def _size(module: nn.Module) -> tuple[int, int]:
 
 def _candidates(folder: Folder, batch: int, steps: int, features: int) -> Iterable[Tensor]:
     """The recording that the config names as its sample, else (or then) random input."""
-    recording = folder.config.get("sample")
-    if isinstance(recording, str) and folder.config.get("frontend"):
-        waveform, rate = read_wav((folder.path / recording).read_bytes())
-        x = frontend_from_manifest(folder.config["frontend"])(waveform, rate)
-        yield torch.from_numpy(x).reshape(1, steps, features).repeat(batch, 1, 1)
+    if entry := folder.config.get("frontend"):
+        front = frontend_from_manifest
+        x = read_sample(folder, lambda data: front(entry)(*read_wav(data)), (steps, features))
+        if x is not None:
+            yield torch.from_numpy(x).repeat(batch, 1, 1)
     yield from random_candidates((batch, steps, features))
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fixtures.models import SMALL, random_folder
+from millijoule.audio import frontend_from_manifest
 from millijoule.converters import convert
 from millijoule.converters.lmuformer import read_hparams
-from millijoule.converters.source import read_folder, resolve_folder
+from millijoule.converters.source import read_folder, read_sample, resolve_folder
 from millijoule.errors import ModelError, UnsupportedError, UsageError
+from millijoule.inputs.wav import read_wav
+from millijoule.npz import read_npy
 
 
 def folder_with(tmp_path: Path, config: str | dict[str, Any]) -> Path:
@@ -107,3 +112,33 @@ def test_attention_over_the_sequence_has_no_stream(tmp_path: Path) -> None:
     folder = random_folder(tmp_path / "m", "spiking-attention")
     with pytest.raises(UnsupportedError, match=r"attends over the whole sequence.*spiking-ms"):
         convert(folder, streaming=True)
+
+
+@pytest.mark.parametrize(
+    ("sample", "decode", "message"),
+    [
+        ("none.wav", np.frombuffer, r"sample 'none.wav' cannot be read: No such file"),
+        (".", np.frombuffer, "sample '.' cannot be read"),
+        ("a\0b", np.frombuffer, "is no input of this model: embedded null byte"),
+        ("config.json", lambda data: read_wav(data)[0], "is no input of this model: not a WAV"),
+        ("config.json", lambda _: frontend_from_manifest(7), "kind must be 'log-mel'"),
+        (
+            "config.json",
+            lambda _: np.zeros((3, 4)),
+            r"of shape \[3, 5\], but gives \[3, 4\]; check",
+        ),
+    ],
+)
+def test_samples_that_do_not_fit(
+    sample: str, decode: Callable[[bytes], np.ndarray], message: str, tmp_path: Path
+) -> None:
+    config = {"family": "f", "variant": "", "hparams": {}, "sample": sample}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=message) as caught:
+        read_sample(read_folder(tmp_path), decode, (3, 5))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_a_sample_has_none(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"family": "f", "variant": "", "hparams": {}}')
+    assert read_sample(read_folder(tmp_path), read_npy, (1,)) is None

@@ -77,7 +77,7 @@ def frontend_from_manifest(entry: Mapping[str, Any]) -> LogMelFrontend:
     Raises:
         UsageError: another kind, an unknown parameter or a bad value.
     """
-    parameters = dict(entry)
+    parameters = dict(entry) if isinstance(entry, Mapping) else {}
     kind = parameters.pop("kind", None)
     if kind != "log-mel":
         raise UsageError(

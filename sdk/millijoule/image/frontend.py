@@ -126,7 +126,7 @@ def image_frontend(entry: Mapping[str, Any]) -> ImageFrontend:
     Raises:
         UsageError: another kind, an unknown or missing parameter, or a bad value.
     """
-    parameters = dict(entry)
+    parameters = dict(entry) if isinstance(entry, Mapping) else {}
     kind = parameters.pop("kind", None)
     _require(kind == KIND, "kind", repr(KIND), kind)
     known = [field.name for field in fields(ImageFrontend)]
