@@ -13,8 +13,10 @@ from fixtures.devices import require
 BENCHMARK = Path(__file__).parents[2] / "benchmarks/arm_instructions.py"
 FLOOR = 0.25  # one fmla of four lanes for four multiply-adds
 MULTIPLY_ADDS = [128 * 192 * 192, 128 * 256 * 1024, 128 * 3 * 256 * 256]
-MULTIPLY_ADDS += [28 * 28 * 9 * 64 * 64, 28 * 28 * 9 * 128]
-GOALS = [1.5, 1.5, 1.5, 1.5, 2.0]  # the last is depthwise, where loads are nearly as many
+MULTIPLY_ADDS += [28 * 28 * 9 * 64 * 64] * 2 + [28 * 28 * 9 * 128]
+# from and to how many times the floor: Winograd's form executes a quarter of the products, and
+# transforms; the last is depthwise, where loads are nearly as many
+GOALS = [(1.0, 1.5)] * 4 + [(0.25, 0.5), (1.0, 2.0)]
 
 
 def test_instructions_per_multiply_add(tmp_path: Path) -> None:
@@ -32,6 +34,6 @@ def test_instructions_per_multiply_add(tmp_path: Path) -> None:
     assert document["floor"] == FLOOR
     layers = document["layers"]
     assert [layer["multiply_adds"] for layer in layers] == MULTIPLY_ADDS
-    for layer, goal in zip(layers, GOALS, strict=True):
+    for layer, (least, most) in zip(layers, GOALS, strict=True):
         per = layer["instructions"] / layer["multiply_adds"]
-        assert FLOOR < per <= goal * FLOOR, layer["layer"]
+        assert least * FLOOR < per <= most * FLOOR, layer["layer"]

@@ -63,7 +63,7 @@ def choose_tile(shape: GemmShape, isa: Isa) -> Tile:
     """
     if isa.gpu:
         return Tile(min(shape.out_steps, PANEL), PANEL)
-    depth = _depth(isa)
+    depth = depth_of(isa)
     steps = shape.most_steps
     if steps < 4:
         wide = isa.registers // 2
@@ -83,13 +83,14 @@ def choose_tile(shape: GemmShape, isa: Isa) -> Tile:
     return Tile(min(rows, steps), columns, depth)
 
 
-def _depth(isa: Isa) -> int:
+def depth_of(isa: Isa) -> int:
+    """Neighbouring values of x that are loaded at once, and used lane by lane."""
     return isa.lanes if isa.name == "neon" and isa.registers >= 32 else 1
 
 
 def tallest(vectors: int, isa: Isa) -> int:
     """Most rows of a tile of ``vectors`` vectors that its registers hold."""
-    if _depth(isa) > 1:  # every row has a register of x, and two hold weights
+    if depth_of(isa) > 1:  # every row has a register of x, and two hold weights
         spare = isa.registers - (2 if isa.product == "float32" else _HALF_SPARE)
         return min(_TALLEST, spare // (vectors + 1))
     if isa.name == "neon":  # a 32-bit core has no registers for the addresses of a sixth row

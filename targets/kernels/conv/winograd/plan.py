@@ -14,14 +14,31 @@ from millijoule.sizes import most
 from millijoule.targets.kernels.conv.shape import ConvShape
 from millijoule.targets.kernels.conv.winograd.tiles import count_tiles
 from millijoule.targets.kernels.form import parallel_chunks
-from millijoule.targets.kernels.gemm.tile import CACHE_BYTES, row_blocks, tallest
+from millijoule.targets.kernels.gemm.tile import row_blocks, tallest
 from millijoule.targets.target import Isa
 
 LINE = 16  # floats of a cache line: slabs are one line longer, so that they start in other sets
-ROUND_BYTES = 160 << 10  # transformed inputs of a round where every thread has its own
-SHARED_BYTES = 4 << 20  # … and where all threads work on one
 GROUP_TILES = 24  # so many multiply-adds for every weight that comes from the third-level cache
 MOST_CHUNKS = 8
+
+
+@dataclass(frozen=True)
+class Room:
+    """What caches hold, in bytes.
+
+    ``weights``: as many stay while every thread computes rounds of its own. ``own``, ``shared``:
+    transformed inputs of a round that one thread has for itself, or that all threads work on.
+    """
+
+    weights: int
+    own: int
+    shared: int
+
+
+# 1 MB for every core, and many more for all
+X86 = Room(weights=1 << 20, own=160 << 10, shared=4 << 20)
+# 1 MB for four cores (Cortex-A72; A53: half as much), and nothing behind it
+ARM = Room(weights=256 << 10, own=96 << 10, shared=512 << 10)
 
 
 @dataclass(frozen=True)
@@ -41,6 +58,10 @@ class Plan:
     blocks: int
     shared: bool
     chunks: int
+
+    def passes(self, tiles: int) -> int:
+        """How many times weights come from memory for ``tiles`` tiles."""
+        return -(-tiles // self.tiles) if self.shared else 1
 
     @property
     def positions(self) -> int:
@@ -75,8 +96,12 @@ def tiles_of_image(shape: ConvShape, m: int) -> int:
 
 
 def block_width(shape: ConvShape, isa: Isa) -> int:
-    """Columns of a block: two vectors, for as many rows then fit in the registers."""
-    return min(2, -(-shape.outputs // isa.lanes)) * isa.lanes
+    """Columns of a block: two vectors, for as many rows then fit in the registers.
+
+    Narrow vectors are four, or inputs would be read from the second-level cache too often.
+    """
+    vectors = 4 if isa.name == "neon" else 2
+    return min(vectors, -(-shape.outputs // isa.lanes)) * isa.lanes
 
 
 def plan_winograd(shape: ConvShape, m: int, isa: Isa) -> Plan:
@@ -84,9 +109,10 @@ def plan_winograd(shape: ConvShape, m: int, isa: Isa) -> Plan:
     width = block_width(shape, isa)
     blocks = -(-shape.outputs // width)
     n2, rows = (m + 2) ** 2, tallest(width // isa.lanes, isa)
-    shared = 4 * n2 * shape.channels * blocks * width > 2 * CACHE_BYTES
+    room = ARM if isa.name == "neon" else X86
+    shared = 4 * n2 * shape.channels * blocks * width > room.weights
     total = most(shape.batch * tiles_of_image(shape, m))
-    largest = (SHARED_BYTES if shared else ROUND_BYTES) // (4 * n2 * shape.channels)
+    largest = (room.shared if shared else room.own) // (4 * n2 * shape.channels)
     tiles = _even(total, max(largest, rows))
     segments = row_blocks(tiles, rows)
     groups = min(max(1, tiles // GROUP_TILES), -(-tiles // rows)) if shared else 1

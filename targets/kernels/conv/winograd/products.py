@@ -10,7 +10,7 @@ from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.conv.winograd.plan import LINE, Plan
 from millijoule.targets.kernels.gemm.chains import accumulate
 from millijoule.targets.kernels.gemm.grid import for_tiles
-from millijoule.targets.kernels.gemm.tile import padded
+from millijoule.targets.kernels.gemm.tile import depth_of, padded
 from millijoule.targets.target import Isa
 
 
@@ -28,6 +28,7 @@ class Products:
     ) -> None:
         """Matrix ``position`` of a group of tiles, of the inputs of chunk ``source``."""
         channels, plan, lanes = self._channels, self._plan, self._isa.lanes
+        depth = depth_of(self._isa)
         first = plan.first_tile(group)
 
         def tile_of(start: Any, rows: int) -> None:
@@ -40,12 +41,12 @@ class Products:
             def load_w(c: Any, offset: int, n: int) -> Any:
                 return simd.load(self._weights, [block, position, c], offset, n)
 
-            def fetch(c: Any) -> None:
+            def fetch(c: Any) -> None:  # called once for ``depth`` channels
                 tile = (start - first) // rows
-                self._prefetch(block, position, (tile * channels + c) * LINE)
+                self._prefetch(block, position, (tile * channels + c) // depth * LINE)
 
             before = fetch if plan.shared else None
-            accumulate(acc, channels, 1, load_x, load_w, self._isa, before)
+            accumulate(acc, channels, depth, load_x, load_w, self._isa, before)
             for row in range(rows):
                 for vec in acc.vectors:
                     at = (start - first + row) * plan.width + vec[0]

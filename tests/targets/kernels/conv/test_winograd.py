@@ -29,9 +29,20 @@ from millijoule.targets.kernels.conv.winograd.rule import choose_form
 from millijoule.targets.kernels.conv.winograd.tiles import by_results, count_tiles, kinds_of
 from millijoule.targets.kernels.epilogue import Step
 from millijoule.targets.kernels.gemm.tile import row_blocks, tallest
-from millijoule.targets.target import AVX2, AVX512, GPU, MVE, NEON, SCALAR, SSE2, Isa
+from millijoule.targets.target import (
+    AVX2,
+    AVX512,
+    GPU,
+    MVE,
+    NEON,
+    NEON_DOT,
+    NEON_V7,
+    SCALAR,
+    SSE2,
+    Isa,
+)
 
-ISAS = [isa for isa in HERE if isa in (AVX512, AVX2)]
+ISAS = [isa for isa in HERE if isa in (AVX512, AVX2, NEON)]
 NONE = (0, 0, 0, 0)
 
 CASES = [
@@ -88,17 +99,17 @@ def test_cases(case: Case, isa: Isa, m: int) -> None:
 
 @pytest.mark.parametrize("m", [2, 4])
 @pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("isa", ISAS[-2:], ids=lambda isa: isa.name)
 def test_rounds_and_jobs_do_not_change_bits(
-    m: int, shared: bool, monkeypatch: pytest.MonkeyPatch
+    m: int, shared: bool, isa: Isa, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One round or many, the last short; alone or in parallel; weights shared or not."""
-    case, isa = Case((14, 14), 32, 96), ISAS[-1]
+    case = Case((14, 14), 32, 96)
     whole = convolve(case, m, isa)
     check(case, m, whole)
     monkeypatch.setattr(form, "PARALLEL_OPERATIONS", 1)
-    monkeypatch.setattr(plan, "CACHE_BYTES", 0 if shared else 1 << 30)
-    monkeypatch.setattr(plan, "ROUND_BYTES", 1)
-    monkeypatch.setattr(plan, "SHARED_BYTES", 1)
+    room = plan.Room(weights=0 if shared else 1 << 30, own=1, shared=1)
+    monkeypatch.setattr(plan, "ARM" if isa is NEON else "X86", room)
     cut = plan_winograd(case.shape, m, isa)
     assert (cut.shared, cut.chunks > 1) == (shared, True)
     assert cut.tiles < count_tiles(case.shape.rows, m) ** 2
@@ -125,10 +136,11 @@ def test_groups_of_tiles_that_threads_share(m: int, tiles: int) -> None:
 
 
 @pytest.mark.parametrize(("size", "channels"), [(56, 64), (28, 128), (14, 256), (7, 512)])
-def test_sizes_of_resnet(size: int, channels: int) -> None:
+@pytest.mark.parametrize("isa", [ISAS[0], NEON], ids=lambda isa: isa.name)
+def test_sizes_of_resnet(size: int, channels: int, isa: Isa) -> None:
     """With the plans that whole models get; groups of tiles were once computed wrong."""
-    case, isa = Case((size, size), channels, channels), ISAS[0]
-    m = choose_form(case.shape, isa)
+    case = Case((size, size), channels, channels)
+    m = choose_form(case.shape, isa) or 2
     check(case, m, convolve(case, m, isa))
 
 
@@ -195,31 +207,35 @@ def test_kinds_of_tiles(m: int, border: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("case", "forms"),
     [
-        (Case((56, 56), 64, 64), (4, 4)),
-        (Case((28, 28), 128, 128), (4, 4)),
-        (Case((14, 14), 256, 256), (2, 2)),
-        (Case((7, 7), 512, 512), (2, 2)),
-        (Case((6, 6), 512, 512), (0, 2)),  # main memory is slower than direct products
-        (Case((3, 3), 64, 64), (0, 0)),
-        (Case((56, 56), 16, 64), (0, 0)),
-        (Case((56, 56), 64, 28), (0, 0)),
-        (Case((56, 56), 65, 64), (0, 0)),
-        (Case((56, 56), 64, 64, stride=(1, 2)), (0, 0)),
-        (Case((56, 56), 64, 64, dilation=(2, 2), padding=(2, 2, 2, 2)), (0, 0)),
-        (Case((56, 56), 64, 64, groups=2), (0, 0)),
-        (Case((56, 56), 64, 64, kernel=(3, 1), padding=(1, 0, 1, 0)), (0, 0)),
-        (Case((56, 56), 64, 64, kernel=(5, 5), padding=(2, 2, 2, 2)), (0, 0)),
+        (Case((56, 56), 64, 64), (4, 4, 4)),
+        (Case((28, 28), 128, 128), (4, 4, 4)),
+        (Case((14, 14), 256, 256), (2, 2, 2)),
+        (Case((7, 7), 512, 512), (2, 2, 0)),  # main memory is slower than direct products
+        (Case((6, 6), 512, 512), (0, 2, 0)),
+        (Case((28, 28), 512, 512), (4, 4, 0)),  # … where weights come for every small round
+        (Case((3, 3), 64, 64), (0, 0, 0)),
+        (Case((56, 56), 16, 64), (0, 0, 4)),
+        (Case((56, 56), 64, 28), (0, 0, 4)),
+        (Case((56, 56), 12, 64), (0, 0, 0)),
+        (Case((56, 56), 65, 64), (0, 0, 0)),
+        (Case((56, 56), 64, 64, stride=(1, 2)), (0, 0, 0)),
+        (Case((56, 56), 64, 64, dilation=(2, 2), padding=(2, 2, 2, 2)), (0, 0, 0)),
+        (Case((56, 56), 64, 64, groups=2), (0, 0, 0)),
+        (Case((56, 56), 64, 64, kernel=(3, 1), padding=(1, 0, 1, 0)), (0, 0, 0)),
+        (Case((56, 56), 64, 64, kernel=(5, 5), padding=(2, 2, 2, 2)), (0, 0, 0)),
     ],
     ids=str,
 )
-def test_rule(case: Case, forms: tuple[int, int]) -> None:
-    assert (choose_form(case.shape, AVX512), choose_form(case.shape, AVX2)) == forms
+def test_rule(case: Case, forms: tuple[int, int, int]) -> None:
+    assert tuple(choose_form(case.shape, isa) for isa in (AVX512, AVX2, NEON)) == forms
 
 
 def test_rule_knows_units_and_one_image() -> None:
     shape = Case((56, 56), 64, 64).shape
-    assert not any(choose_form(shape, isa) for isa in (SSE2, NEON, MVE, SCALAR, GPU))
+    assert not any(choose_form(shape, isa) for isa in (SSE2, NEON_V7, MVE, SCALAR, GPU))
+    assert not choose_form(shape, NEON_DOT.in_half())
     small = Case((3, 3), 64, 64).shape
     for batch in (1, 64, Size.of(Dim("n", 1, 4))):
-        assert choose_form(replace(shape, batch=batch), AVX2) == 4
-        assert choose_form(replace(small, batch=batch), AVX2) == 0
+        for isa in (AVX2, NEON, NEON_DOT):
+            assert choose_form(replace(shape, batch=batch), isa) == 4
+            assert choose_form(replace(small, batch=batch), isa) == 0
