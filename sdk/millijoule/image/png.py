@@ -1,9 +1,8 @@
 """PNG files (ISO/IEC 15948): every colour type, bit depth and interlacing of the standard.
 
 A file is a signature and chunks ``<length> <type> <data> <crc>``. The data of all IDAT chunks is
-one zlib stream of scan lines, each led by the number of its filter, which predicts a byte from
-those to the left (a), above (b) and above left (c). No size that a file states is
-believed unchecked.
+one zlib stream of scan lines, each led by the number of its filter (`filters`). No size that a
+file states is believed unchecked.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+
+from .filters import unfilter
 
 __all__ = ["MAX_PIXELS", "SIGNATURE", "read_png"]
 
@@ -154,57 +155,8 @@ def _samples(lines: bytes, header: _Header) -> np.ndarray:
 
 def _unfilter(lines: bytes, height: int, header: _Header, width: int) -> np.ndarray:
     """Bytes [height, row_bytes] with the filters taken off."""
-    size = header.row_bytes(width)
-    step = max(1, header.channels * header.depth // 8)
-    rows = np.frombuffer(lines, np.uint8).reshape(height, 1 + size)
-    result = np.zeros((height + 1, size), np.uint8)
-    for index, row in enumerate(rows):
-        above = result[index]
-        kind, line = int(row[0]), row[1:]
-        if kind > 4:
-            raise ValueError(f"damaged: scan line {index} has filter {kind}")
-        if kind == 2:
-            line = line + above
-        elif kind == 1:
-            line = _sub(line, step)
-        elif kind:
-            predict = _average if kind == 3 else _paeth
-            line = np.frombuffer(predict(line.tobytes(), above.tobytes(), step), np.uint8)
-        result[index + 1] = line
-    return result[1:]
-
-
-def _sub(line: np.ndarray, step: int) -> np.ndarray:
-    """Filter 1: sums along the line, modulo 256."""
-    pixels = np.pad(line, (0, -line.size % step)).reshape(-1, step)
-    return np.cumsum(pixels, axis=0, dtype=np.uint8).reshape(-1)[: line.size]
-
-
-def _average(line: bytes, above: bytes, step: int) -> bytearray:
-    """Filter 3: predicted by ⌊(a + b) / 2⌋."""
-    result = bytearray(line)
-    for i, b in enumerate(above):
-        a = result[i - step] if i >= step else 0
-        result[i] = (line[i] + ((a + b) >> 1)) & 255
-    return result
-
-
-def _paeth(line: bytes, above: bytes, step: int) -> bytearray:
-    """Filter 4: predicted by whichever of a, b, c is nearest to a + b − c; ties in that order."""
-    result = bytearray(line)
-    for i in range(min(step, len(line))):
-        result[i] = (line[i] + above[i]) & 255
-    for i in range(step, len(line)):
-        a, b, c = result[i - step], above[i], above[i - step]
-        to_a, to_b, to_c = abs(b - c), abs(a - c), abs(a + b - c - c)
-        if to_a <= to_b and to_a <= to_c:
-            nearest = a
-        elif to_b <= to_c:
-            nearest = b
-        else:
-            nearest = c
-        result[i] = (line[i] + nearest) & 255
-    return result
+    rows = np.frombuffer(lines, np.uint8).reshape(height, 1 + header.row_bytes(width))
+    return unfilter(rows[:, 0], rows[:, 1:], max(1, header.channels * header.depth // 8))
 
 
 def _unpack(raw: np.ndarray, header: _Header, width: int) -> np.ndarray:
