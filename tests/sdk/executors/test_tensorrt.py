@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import pytest
 import millijoule as mj
 from fixtures.fake_tensorrt import Cudart, TensorRT
 from fixtures.models import LMUFORMER, build
+from millijoule.bundle import write_bundle
 from millijoule.cli import main
 from millijoule.executors.tensorrt import cuda as cuda_module
 from millijoule.executors.tensorrt import program as program_module
@@ -116,3 +119,48 @@ def test_failures_of_cuda() -> None:
     buffer.free()
     with pytest.raises(mj.DeviceError, match="cudaFree failed: invalid argument"):
         buffer.free()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("precision", None),
+        ("precision", "bfloat16"),
+        ("precision", ["float16"]),
+        ("workspace_mb", None),
+        ("workspace_mb", "1024"),
+        ("workspace_mb", True),
+        ("workspace_mb", 0),
+        ("workspace_mb", 1 << 60),
+        ("tf32", 1),
+        ("profiles", {}),
+        ("profiles", [["x"]]),
+        ("profiles", [{"x": [[1, 4], [2, 4]]}]),
+        ("profiles", [{"x": [[1, 4], [2, 4], [8]]}]),
+        ("profiles", [{"x": [[2, 4], [1, 4], [8, 4]]}]),
+        ("profiles", [{"x": [[1, "4"], [2, 4], [8, 4]]}]),
+    ],
+)
+def test_a_damaged_recipe(
+    field: str,
+    value: Any,
+    bundles: dict[str, Path],
+    tmp_path: Path,
+    trt: TensorRT,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One line and nothing built, not a failure inside of TensorRT; None: the field is missing."""
+    with mj.Bundle.open(bundles["whole"]) as bundle:
+        files: dict[str, bytes | Path] = {n: bundle.read(n) for n in bundle.manifest.files}
+        manifest = bundle.manifest
+    assert manifest.graph is not None
+    recipe = {**manifest.graph.recipe, field: value}
+    if value is None:
+        del recipe[field]
+    graph = dataclasses.replace(manifest.graph, recipe=recipe)
+    write_bundle(tmp_path / "bad.mjb", dataclasses.replace(manifest, graph=graph), files)
+    assert main(["verify", str(tmp_path / "bad.mjb"), "--quiet"]) == 5
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"[manifest.graph.recipe.{field}] must" in error
+    assert trt.built == 0

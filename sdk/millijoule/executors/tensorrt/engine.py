@@ -16,6 +16,7 @@ from ...bundle import Bundle
 from ...errors import BundleError, DeviceError
 from ...files import atomic_write
 from ..graph import cache_folder
+from .recipe import check_recipe
 
 __all__ = ["build_engine", "engine_key", "load_engine", "member_engine"]
 
@@ -36,11 +37,13 @@ def load_engine(trt: Any, bundle: Bundle, gpu: str, graph: str | None = None) ->
         graph: member to build from instead of the program's own.
 
     Raises:
+        BundleError: the bundle's recipe is damaged.
         DeviceError: TensorRT refuses the graph; its own messages are in the error.
     """
     manifest = bundle.manifest
     if manifest.graph is None:
         raise BundleError("[manifest.graph] is missing: the bundle holds no graph")
+    check_recipe(manifest.graph.recipe)
     member = graph or manifest.program.library
     if member not in manifest.files:
         raise BundleError(
