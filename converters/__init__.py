@@ -13,6 +13,7 @@ from millijoule.converters.source import (
     resolve_folder,
     zoo_entries,
 )
+from millijoule.converters.threads import one_torch_thread
 from millijoule.errors import ModelError, UnsupportedError, UsageError
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def convert(
         )
     if batch < 1:
         raise UsageError(f"[convert] batch must be at least 1, but is {batch}")
-    model = _convert(source, streaming, batch, name, example_inputs, read_dynamic(dynamic))
+    sizes = read_dynamic(dynamic)
+    with one_torch_thread():
+        model = _convert(source, streaming, batch, name, example_inputs, sizes)
     model.dtype = dtype
     model.at_batch = lambda rows: convert(
         source,

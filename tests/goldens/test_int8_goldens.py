@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import millijoule as mj
+from fixtures.bundles import assert_same_bytes
 from fixtures.models import LMUFORMER, STREAMABLE, Golden, golden_bundle, random_folder
 from fixtures.shared import shared
 from millijoule.cli import main
@@ -148,7 +149,7 @@ def test_equal_builds_give_equal_bytes(tmp_path: Path) -> None:
     files = [tmp_path / "a.mjb", tmp_path / "b.mjb"]
     for file in files:
         assert main(["build", str(golden.path), "-o", str(file), "--quiet", *INT8]) == 0
-    assert files[0].read_bytes() == files[1].read_bytes()
+    assert_same_bytes(*files)
 
 
 def test_the_plain_pixel_model(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import millijoule as mj
+from fixtures.bundles import assert_same_bytes
 from fixtures.models import LMUFORMER, Golden, golden_bundle, random_folder, random_module
 from fixtures.models import SMALL as HPARAMS
 from millijoule.cli import main
@@ -38,7 +39,7 @@ def test_two_builds_are_the_same_bytes(
         cwd=second.parent,
         env=environment,
     )
-    assert first.read_bytes() == second.read_bytes()
+    assert_same_bytes(first, second)
     assert not list(scratch.glob("millijoule-*"))  # torch keeps a folder of its own
 
 

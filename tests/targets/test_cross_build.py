@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.bundles import assert_same_bytes
 from fixtures.models import LMUFORMER, golden_bundle
 from millijoule.bundle import Bundle
 from millijoule.targets import toolchain
@@ -58,4 +59,4 @@ def test_two_builds_are_the_same_bytes(
         cwd=second.parent,
         env={**os.environ, **changed, "PYTHONPATH": path},
     )
-    assert first.read_bytes() == second.read_bytes()
+    assert_same_bytes(first, second)

@@ -11,6 +11,7 @@ from coremltools.optimize._utils import pack_elements_into_bits
 
 import millijoule as mj
 from fixtures.binary import BINARY
+from fixtures.bundles import assert_same_bytes
 from fixtures.graphs import model_of
 from fixtures.models import LMUFORMER, STREAMABLE, Golden, build
 from millijoule.cli import main
@@ -91,7 +92,7 @@ def test_packed_indices(bits: int, count: int) -> None:
 def test_the_same_bytes_again(tmp_path: Path) -> None:
     for name in ("a.mjb", "b.mjb"):
         build(LMUFORMER[0].path, tmp_path / name, "--target", "coreml")
-    assert (tmp_path / "a.mjb").read_bytes() == (tmp_path / "b.mjb").read_bytes()
+    assert_same_bytes(tmp_path / "a.mjb", tmp_path / "b.mjb")
 
 
 def test_no_mac(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import millijoule as mj
+from fixtures.bundles import assert_same_bytes
 from fixtures.devices import require
 from fixtures.jetson import Gate, build_gate, read_trace, traced, zeros
 from millijoule.bundle import CUDA_ENTRY, CUDA_SOURCE
@@ -36,7 +37,7 @@ def test_the_arm64_program_under_qemu(
 
 
 def test_the_same_bytes_again(gate: Path, tmp_path: Path) -> None:
-    assert build_gate(tmp_path / "again.mjb").read_bytes() == gate.read_bytes()
+    assert_same_bytes(gate, build_gate(tmp_path / "again.mjb"))
 
 
 @pytest.mark.parametrize(("target", "sm"), [("jetson-thor", 110), ("jetson-xavier", 72)])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.bundles import assert_same_bytes
 from fixtures.microcontrollers import require_tools, unpack
 from fixtures.models import LMUFORMER, Golden, golden_bundle
 from millijoule.bundle import Bundle
@@ -51,7 +52,7 @@ def test_two_builds_are_the_same_bytes(
         cwd=second.parent,
         env=environment,
     )
-    assert first.read_bytes() == second.read_bytes()
+    assert_same_bytes(first, second)
     assert not list(scratch.glob("millijoule-*"))  # torch keeps a folder of its own
 
 

@@ -10,6 +10,7 @@ import tensorrt_rtx as trt
 
 import millijoule as mj
 from fixtures.binary import BINARY
+from fixtures.bundles import assert_same_bytes
 from fixtures.graphs import run_onnx
 from fixtures.models import LMUFORMER, STREAMABLE, Golden, build
 from millijoule.cli import main
@@ -76,7 +77,7 @@ def test_float16(options: tuple[str, ...], tmp_path: Path) -> None:
 def test_the_same_bytes_again(tmp_path: Path) -> None:
     for name in ("a.mjb", "b.mjb"):
         build(LMUFORMER[1].path, tmp_path / name, "--target", "tensorrt")
-    assert (tmp_path / "a.mjb").read_bytes() == (tmp_path / "b.mjb").read_bytes()
+    assert_same_bytes(tmp_path / "a.mjb", tmp_path / "b.mjb")
 
 
 def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

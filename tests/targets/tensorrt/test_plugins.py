@@ -15,6 +15,7 @@ import tensorrt_rtx as trt
 
 import millijoule as mj
 from fixtures.bit_kernels import signs
+from fixtures.bundles import assert_same_bytes
 from fixtures.fake_plugins import PluginTensorRT, enqueue
 from fixtures.fake_tensorrt import Cudart
 from fixtures.models import LMUFORMER, build
@@ -171,7 +172,7 @@ def test_the_graph(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_same_bytes_again(bundle: Path, tmp_path: Path) -> None:
     build(LMUFORMER[1].path, tmp_path / "m.mjb", "--target", "tensorrt", "--plugins")
-    assert (tmp_path / "m.mjb").read_bytes() == bundle.read_bytes()
+    assert_same_bytes(bundle, tmp_path / "m.mjb")
 
 
 def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import millijoule as mj
+from fixtures.bundles import assert_same_bytes
 from fixtures.tuning import add_record, in_threads, with_workspace
 from millijoule.cli import main
 from millijoule.errors import UsageError
@@ -35,7 +36,7 @@ def test_a_record_takes_the_place_of_the_rule(
     paths = [tmp_path / f"{name}.mjb" for name in ("one", "two")]
     for path in paths:
         mj.build(model, out=path, tuning_db=tmp_path / "db").close()
-    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert_same_bytes(*paths)
     assert {p.name: p.read_bytes() for p in (tmp_path / "db").iterdir()} == before
     for threads in (1, 2):
         with mj.load(paths[0], threads=threads) as session:
