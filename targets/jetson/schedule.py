@@ -71,7 +71,7 @@ def _by_rule(func: tirx.PrimFunc, target: Any) -> tirx.PrimFunc:
     with target:
         try:
             made = dlight.ApplyDefaultSchedule(*rules)(module)["main"]
-        except Exception:  # TVM raises many kinds; any means that no rule takes it
+        except s_tir.ScheduleError:  # a rule took it up, and found that a step is not allowed
             made = func
     if is_bound(made) and fits(made):
         return made

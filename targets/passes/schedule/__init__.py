@@ -22,7 +22,7 @@ from millijoule.targets.passes.count import count_arithmetic
 from millijoule.targets.passes.meta import KernelMeta, with_meta
 from millijoule.targets.passes.rewrite_main import rewrite_main
 from millijoule.targets.passes.schedule.rule import scheduled
-from millijoule.targets.passes.schedule.stages import Sizes
+from millijoule.targets.passes.schedule.stages import NoRuleError, Sizes
 from millijoule.targets.passes.sizes import sizes_of
 from millijoule.targets.target import Target
 
@@ -62,7 +62,7 @@ def schedule_rest(
             return Scheduled(func, False)
         try:
             return Scheduled(scheduled(func, target.isa, sizes))
-        except Exception:  # TVM raises many kinds; any means that the function stays as it is
+        except NoRuleError:  # anything else is a fault of a rule
             return Scheduled(func, False)
 
     return name_rest(layers, schedule)

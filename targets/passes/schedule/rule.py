@@ -25,7 +25,7 @@ from millijoule.targets.target import Isa
 
 
 def scheduled(func: tirx.PrimFunc, isa: Isa, sizes: Sizes = FIXED) -> tirx.PrimFunc:
-    """``func`` rewritten. Raises NoRuleError, or whatever TVM raises, if no rule covers it.
+    """``func`` rewritten. Raises NoRuleError if no rule covers it.
 
     ``sizes``: what the variables of its shapes stand for.
     """

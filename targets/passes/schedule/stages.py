@@ -73,9 +73,9 @@ def stages_of(func: tirx.PrimFunc, sizes: Sizes = FIXED) -> Stages:
 
     ``sizes``: what the variables of its shapes stand for.
     """
-    func = _inlined(func, sizes)
     if not isinstance(func.body, s_tir.SBlockRealize):
         raise NoRuleError("no root block")
+    func = _inlined(func, sizes)
     root = func.body.block
     body = root.body
     nests = list(body.seq) if isinstance(body, tirx.SeqStmt) else [body]

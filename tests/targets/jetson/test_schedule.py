@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tvm
-from tvm import relax, tirx
+from tvm import relax, s_tir, tirx
+from tvm.s_tir import dlight
 
 from fixtures.gpu import Call, check
 from fixtures.kernels import types_of
@@ -133,3 +135,18 @@ def test_the_same_bytes_twice() -> None:
     ]
     assert codes[0] == codes[1]
     assert "__expf" not in codes[0]  # fast, and wrong by more the larger its argument
+
+
+def test_a_fault_of_a_rule_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that TVM does not allow leaves one thread; anything else stops the build."""
+    x = [normal((5, 197))]
+    errors = iter([s_tir.ScheduleError("not allowed"), IndexError("a fault")])
+
+    def fail(*_: Any) -> None:
+        raise next(errors)
+
+    monkeypatch.setattr(dlight.gpu.Matmul, "apply", fail)
+    (call,) = cuda_source({"f": bound(op.exp, x)}, cuda_target(87)).functions["f"].calls
+    assert math.prod(call.block) == 1
+    with pytest.raises(IndexError, match="a fault"):
+        bound(op.exp, x)

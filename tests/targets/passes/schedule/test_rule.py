@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tvm
 import tvm.topi as topi
-from tvm import te, tirx
+from tvm import relax, te, tirx
 
 from fixtures.kernels import call, types_of
 from millijoule.targets.kernels import KernelForm
+from millijoule.targets.passes.meta import KernelMeta
+from millijoule.targets.passes.schedule import rule, schedule_rest
 from millijoule.targets.passes.schedule.rule import scheduled
 from millijoule.targets.passes.schedule.stages import NoRuleError, stages_of
-from millijoule.targets.target import AVX2, NEON, Isa
+from millijoule.targets.target import AVX2, NEON, Isa, get_target
 
 ISAS = [AVX2, NEON]
 by_isa = pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
@@ -178,3 +181,35 @@ def test_what_no_rule_covers_is_refused() -> None:
     """An arg-reduction stores two values at once."""
     with pytest.raises(NoRuleError):
         scheduled(function(lambda a: topi.argmax(a, 1), [values(3, 5)]), AVX2)
+
+
+def meta_of(compute: Callable[..., Any]) -> KernelMeta | None:
+    """Of the one function of a module, behind the pass."""
+    x = relax.Var("x", relax.TensorType((3, 5), "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            y = builder.emit_output(builder.call_te(compute, x))
+        builder.emit_func_output(y)
+    passes = [
+        schedule_rest(get_target("x86-64-v3"), {}),
+        relax.transform.DeadCodeElimination(),
+    ]
+    module = tvm.transform.Sequential(passes)(builder.get())
+    (func,) = (f for f in module.functions.values() if isinstance(f, tirx.PrimFunc))
+    return KernelMeta.of_function(func)
+
+
+def test_a_fault_of_a_rule_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no rule covers stays as it is, and its meta says so; anything else stops the build."""
+    scheduled_ones = [
+        meta.scheduled for f in (topi.exp, lambda x: topi.argmax(x, 1)) if (meta := meta_of(f))
+    ]
+    assert scheduled_ones == [True, False]
+
+    def fault(*_: Any) -> None:
+        raise IndexError("a fault")
+
+    monkeypatch.setattr(rule, "emit", fault)
+    with pytest.raises(IndexError, match="a fault"):
+        meta_of(topi.exp)
