@@ -37,6 +37,12 @@ class View:
         *outer, inner = self.index(b, t, column)
         return simd.load(self._buffer, outer, inner, lanes)
 
+    def prefetch(self, b: Any, t: Any, column: Any) -> None:
+        """Ask for the cache line of one element; outside of the buffer it does no harm."""
+        where = T.address_of(self._buffer[tuple(self.index(b, t, column))])
+        hints = map(T.int32, (0, 3, 1))
+        T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch.p0", where, *hints))
+
     def save(self, b: Any, t: Any, column: Any, lanes: int, value: Any) -> None:
         """Store ``lanes`` columns from ``column``."""
         *outer, inner = self.index(b, t, column)
