@@ -105,18 +105,12 @@ def other_sizes(tensors: Mapping[str, Tensor], dynamic: Dynamic) -> Iterator[dic
 
 def within(tensors: Mapping[str, Tensor], dynamic: Dynamic) -> dict[str, Tensor]:
     """The examples with every dynamic axis cut, or repeated, to within its bounds."""
-    return {
-        n: _at(
-            x,
-            n,
-            {
-                (name, axis): min(max(x.shape[axis], dim.min), dim.max)
-                for (name, axis), dim in dynamic.places.items()
-                if name == n and axis in range(x.dim())
-            },
-        )
-        for n, x in tensors.items()
+    sizes = {
+        (n, axis): min(max(tensors[n].shape[axis], dim.min), dim.max)
+        for (n, axis), dim in dynamic.places.items()
+        if n in tensors and axis in range(tensors[n].dim())
     }
+    return {n: _at(x, n, sizes) for n, x in tensors.items()}
 
 
 def _at(x: Tensor, name: str, sizes: Mapping[tuple[str, int], int]) -> Tensor:

@@ -61,6 +61,18 @@ def padded(count: Any, lanes: int) -> Any:
     return -(-count // lanes) * lanes
 
 
+def part_of(total: Any, chunk: Any, chunks: int) -> tuple[Any, Any]:
+    """(first, end) of what ``chunk`` of ``chunks`` even parts has of ``total`` pieces of work."""
+    return total * chunk // chunks, total * (chunk + 1) // chunks
+
+
+def prefetch(buffer: Any, index: Sequence[Any]) -> None:
+    """Ask for the cache line of one element; outside of the buffer it does no harm."""
+    address = T.address_of(buffer[tuple(index)])
+    read, keep, data = (T.int32(v) for v in (0, 3, 1))
+    T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch.p0", address, read, keep, data))
+
+
 def ceil_div(total: Any, by: int) -> Any:
     """``⌈total / by⌉`` of a number, or of one that varies as an expression."""
     return -(-total // by) if isinstance(total, int) else (T.int64(0) + total + (by - 1)) // by

@@ -7,7 +7,7 @@ says that it gains, in float32 alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -99,53 +99,46 @@ def _emit(
     isa: Isa,
     half: bool,
 ) -> relax.Expr:
-    shape, planar = chain.root.shape, chain.root.planar
-    fine = takes(shape, isa) and not planar
-    unit = isa.in_half() if half and not planar and shape.group_channels >= isa.half else isa
+    shape = chain.root.shape
+    form = _form(chain.root, isa, half)
+    packed = form.packed
     x = mutator.visit_expr(chain.root.x)
     operands = [mutator.visit_expr(o) for o in chain.operands]
     result = tensor_type(chain.last)
-    types = [tensor_type(o) for o in operands]
-    # transformed weights rounded to halves would err several times as much as weights do
-    tile = 0 if half or planar or fine else choose_form(shape, isa)
-    if tile:
-        packed, form = _winograd(chain, tensor_type(x), types, result, tile, isa)
-    else:
-        packed, form = _direct(chain, tensor_type(x), types, result, isa if fine else unit)
+    kernel = form.kernel(
+        shape,
+        tensor_type(x),
+        TensorType(packed.shape, str(packed.dtype)),
+        [tensor_type(o) for o in operands],
+        result,
+        chain.steps,
+        form.isa,
+    )
     multiplies, adds = (n + shape.multiply_adds for n in chain.arithmetic(result))
-    in_half = unit.product == "float16" and not fine
+    in_half = form.isa.product == "float16"
     meta = KernelMeta("conv2d", chain.layer, 1, multiplies=multiplies, adds=adds, half=in_half)
-    return call_kernel(mutator.builder_, form, [x, relax.const(packed), *operands], [ty], meta)
+    return call_kernel(mutator.builder_, kernel, [x, relax.const(packed), *operands], [ty], meta)
 
 
-def _winograd(
-    chain: Chain[_Convolution],
-    x: TensorType,
-    operands: Sequence[TensorType],
-    result: TensorType,
-    tile: int,
-    isa: Isa,
-) -> tuple[np.ndarray, KernelForm]:
-    """Packed weights and kernel of Winograd's form with ``tile`` × ``tile`` results per tile."""
-    plan = plan_winograd(chain.root.shape, tile, isa)
-    packed = pack_transformed(chain.root.filters, tile, plan.width)
-    types = [x, TensorType(packed.shape, str(packed.dtype)), *operands]
-    return packed, winograd_f32(chain.root.shape, plan, types, result, chain.steps, isa)
+@dataclass(frozen=True)
+class _Form:
+    """Which kernel computes a convolution, its weights as it takes them, and the unit it uses."""
+
+    kernel: Callable[..., KernelForm]
+    packed: np.ndarray
+    isa: Isa
 
 
-def _direct(
-    chain: Chain[_Convolution],
-    x: TensorType,
-    operands: Sequence[TensorType],
-    result: TensorType,
-    isa: Isa,
-) -> tuple[np.ndarray, KernelForm]:
-    """Packed weights and kernel of direct or depthwise form."""
-    filters, shape, planar = chain.root.filters, chain.root.shape, chain.root.planar
+def _form(root: _Convolution, isa: Isa, half: bool) -> _Form:
+    """Depthwise, Winograd's or direct form."""
+    filters, shape, planar = root.filters, root.shape, root.planar
     if takes(shape, isa) and not planar:
-        packed, build = pack_depthwise(filters), depthwise_f32
-    else:
-        packed = pack_filters(filters, shape, choose_tile(shape, isa))
-        build = partial(conv2d_f32, planar=planar)
-    weights = TensorType(packed.shape, str(packed.dtype))
-    return packed, build(shape, x, weights, operands, result, chain.steps, isa)
+        return _Form(depthwise_f32, pack_depthwise(filters), isa)
+    # transformed weights rounded to halves would err several times as much as weights do
+    if tile := 0 if half or planar else choose_form(shape, isa):
+        plan = plan_winograd(shape, tile, isa)
+        packed = pack_transformed(filters, tile, plan.width)
+        return _Form(partial(winograd_f32, plan=plan), packed, isa)
+    unit = isa.in_half() if half and not planar and shape.group_channels >= isa.half else isa
+    packed = pack_filters(filters, shape, choose_tile(shape, unit))
+    return _Form(partial(conv2d_f32, planar=planar), packed, unit)

@@ -38,12 +38,12 @@ class Console:
     def text(self, line: str = "") -> None:
         """Print a line of the result."""
         if not self._silent:
-            print(line)
+            print(printable(line))
 
     def note(self, line: str) -> None:
         """Print a line about the result to standard error."""
         if not self._quiet:
-            print(line, file=sys.stderr)
+            print(printable(line), file=sys.stderr)
 
     def table(
         self, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = ""
@@ -110,7 +110,12 @@ def _cell(value: object) -> str:
         return f"{value:.6g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return str(value)
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """``text`` with ``?`` for characters that a terminal would obey; bundles hold free texts."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
 
 
 def _aligned(rows: list[list[str]], right: Sequence[bool]) -> list[str]:

@@ -136,8 +136,7 @@ def _tuned(record: Any) -> str | None:
     kernels, refused = (pairs(record.get(key)) for key in ("kernels", "refused"))
     names = ", ".join(f"{name} by {digest[:12]}" for name, digest in kernels)
     text = f"{names or 'no kernel'}; sha256 of the records {record.get('sha256')}"
-    text += "".join(f"; {name} not: {why}" for name, why in refused)
-    return "".join(c if c.isprintable() else "?" for c in text)  # a terminal obeys what is not
+    return text + "".join(f"; {name} not: {why}" for name, why in refused)
 
 
 def _one_bit(manifest: Manifest) -> str | None:

@@ -31,6 +31,7 @@ import tvm.script.ir_builder.tirx as T
 
 from millijoule.converters.ops import TensorType, tir
 from millijoule.sizes import most
+from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.attention.panels import pack_keys
 from millijoule.targets.kernels.attention.rows import Buffers, Rows
 from millijoule.targets.kernels.attention.shape import (
@@ -93,7 +94,7 @@ def attention_f32(
         work = shape.heads * tiles
         with (
             loop(0, chunks) as chunk,
-            tir.between(work * chunk // chunks, work * (chunk + 1) // chunks) as item,
+            tir.between(*simd.part_of(work, chunk, chunks)) as item,
         ):
             head = item // tiles
             tile_of(

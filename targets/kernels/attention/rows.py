@@ -116,7 +116,7 @@ class Rows:
     ) -> None:
         b, shape, tile = self._b, self._shape, self._tile
         lanes = tile.lanes
-        columns = -(-width // lanes) * lanes if isinstance(width, int) else tile.panel
+        columns = simd.padded(width, lanes) if isinstance(width, int) else tile.panel
         acc = simd.Accumulators(rows, columns, lanes)
         acc.fill(lambda _, vec: simd.zeros(vec[1]))
         accumulate_for(self._isa)(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import tvm.script.ir_builder.tirx as T
-
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.epilogue import Step, apply
 
@@ -30,10 +28,7 @@ class Flat:
 
     def prefetch(self, start: Any) -> None:
         """Ask for the cache line of element ``start``; outside of the buffer it does no harm."""
-        index = (*self._zeros, start)
-        where = T.address_of(self._buffer[index])
-        read, keep, data = (T.int32(v) for v in (0, 3, 1))
-        T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch.p0", where, read, keep, data))
+        simd.prefetch(self._buffer, [*self._zeros, start])
 
 
 class PixelWriter:

@@ -200,6 +200,7 @@ class _Product:
         lanes, shape = self._isa.lanes, self._shape
         acc = simd.Accumulators(rows, self._computed(width), lanes)
         acc.fill(lambda _, vec: simd.zeros(vec[1]))
+        # behind its own share of the next block's lines a tile asks for some of the next tile's
         next_tile = -(-4 * rows * shape.channels // LINE_BYTES)  # cache lines of its x
         ahead = min(max(rows * self._ahead, next_tile), shape.channels) if self._ahead else 0
 
@@ -239,13 +240,10 @@ class _Product:
         """
         lanes = self._isa.lanes
         whole = self._isa.name == "avx512" and width < self._tile.columns
-        return -(-width // lanes) * lanes if whole else padded(width, lanes)
+        return (simd.padded if whole else padded)(width, lanes)
 
     def _prefetch(self, block: Any, line: Any) -> None:
         """Have cache line ``line`` of the weights of the next block fetched."""
         columns, floats = self._tile.columns, LINE_BYTES // 4
         row, column = line * floats // columns, line * floats % columns
-        address = T.address_of(self._w[block + 1, row, column])
-        T.evaluate(
-            T.call_llvm_intrin("void", "llvm.prefetch.p0", address, *map(T.int32, (0, 3, 1)))
-        )
+        simd.prefetch(self._w, [block + 1, row, column])

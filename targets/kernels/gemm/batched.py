@@ -92,7 +92,7 @@ class _Tiles:
             pack_keys(self._w, turned, self._panels, shape, self._tile, loop)
         with (
             loop(0, chunks) as chunk,
-            tir.between(work * chunk // chunks, work * (chunk + 1) // chunks) as item,
+            tir.between(*simd.part_of(work, chunk, chunks)) as item,
         ):
             head, block = item // (blocks * tiles), item // tiles % blocks
             tile_of(

@@ -15,6 +15,7 @@ import tvm.script.ir_builder.tirx as T
 
 from millijoule.converters.ops import tir
 from millijoule.sizes import most
+from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.form import parallel_chunks
 from millijoule.targets.kernels.gemm.tile import CACHE_BYTES, GemmShape, Tile, row_blocks
 from millijoule.targets.kernels.gemm.varying import VaryingRows
@@ -92,10 +93,10 @@ def for_tiles(
     """``body(first row, rows)`` for the row tiles of ``group``; ``segments`` from `row_tiles`."""
     if isinstance(segments, VaryingRows):
         tiles = segments.tiles
-        segments.between(tiles * group // groups, tiles * (group + 1) // groups, body)
+        segments.between(*simd.part_of(tiles, group, groups), body)
         return
     total = sum(count for count, _ in segments)
-    low, high = (total * group // groups, total * (group + 1) // groups) if groups > 1 else (0, 0)
+    low, high = simd.part_of(total, group, groups) if groups > 1 else (0, 0)
     tile = row = 0
     for count, rows in segments:
         first, last = tile, tile + count

@@ -39,9 +39,7 @@ class View:
 
     def prefetch(self, b: Any, t: Any, column: Any) -> None:
         """Ask for the cache line of one element; outside of the buffer it does no harm."""
-        where = T.address_of(self._buffer[tuple(self.index(b, t, column))])
-        hints = map(T.int32, (0, 3, 1))
-        T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch.p0", where, *hints))
+        simd.prefetch(self._buffer, self.index(b, t, column))
 
     def save(self, b: Any, t: Any, column: Any, lanes: int, value: Any) -> None:
         """Store ``lanes`` columns from ``column``."""

@@ -13,7 +13,7 @@ from millijoule.targets.target import Isa
 
 CACHE_BYTES = 512 * 1024  # second-level cache of one core, as common now
 _HALF_SPARE = 4  # a lane of halves can only be taken from the lower sixteen registers
-_TALLEST = 14  # rows: more accumulators than that hide no more latency
+TALLEST = 14  # rows: more accumulators than that hide no more latency
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,10 @@ def tallest(vectors: int, isa: Isa) -> int:
     """Most rows of a tile of ``vectors`` vectors that its registers hold."""
     if depth_of(isa) > 1:  # every row has a register of x, and two hold weights
         spare = isa.registers - (2 if isa.product == "float32" else _HALF_SPARE)
-        return min(_TALLEST, spare // (vectors + 1))
+        return min(TALLEST, spare // (vectors + 1))
     if isa.name == "neon":  # a 32-bit core has no registers for the addresses of a sixth row
         return min(5, (isa.registers - 1) // vectors - 1)
-    return min(_TALLEST, (isa.registers - 1 - vectors) // vectors)
+    return min(TALLEST, (isa.registers - 1 - vectors) // vectors)
 
 
 def padded(width: int, lanes: int) -> int:

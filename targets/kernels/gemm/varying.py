@@ -12,6 +12,8 @@ from typing import Any
 
 import tvm.script.ir_builder.tirx as T
 
+from millijoule.converters.ops import tir
+
 
 class VaryingRows:
     """``total`` rows (an expression) in tiles of at most ``most`` rows."""
@@ -34,8 +36,8 @@ class VaryingRows:
             last = T.min(high, taller + part * (self.tiles - taller))
 
             def tile(rows: int) -> None:
-                with T.serial(T.int64(0), last - first) as i:
-                    body((first + i) * rows + part * taller, rows)
+                with tir.between(first, last) as number:
+                    body(number * rows + part * taller, rows)
 
             self._for_height(height, tile)
 

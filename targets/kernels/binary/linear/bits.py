@@ -111,7 +111,7 @@ class BitGemm:
         finish: Finish,
     ) -> None:
         lanes = self._isa.lanes
-        counter = counter_of(self._isa)(count, -(-width // lanes) * lanes, lanes)
+        counter = counter_of(self._isa)(count, simd.padded(width, lanes), lanes)
 
         def mismatches(masked: bool) -> None:
             def bits(row: int, vector: tuple[int, int], index: Any) -> Any:

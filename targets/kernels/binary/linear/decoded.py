@@ -82,7 +82,7 @@ class DecodedGemm:
         self, chunk: Any, start: Any, first: Any, count: int, width: int, finish: Finish
     ) -> None:
         lanes = self._isa.lanes
-        acc = simd.Accumulators(count, -(-width // lanes) * lanes, lanes)
+        acc = simd.Accumulators(count, simd.padded(width, lanes), lanes)
         acc.fill(lambda _, vec: simd.zeros(vec[1]))
 
         def chain(k: Any, depth: int) -> None:

@@ -92,9 +92,9 @@ class RealGemm:
         self, chunk: Any, first: Any, count: int, block: Any, start: Any, width: int, finish: Finish
     ) -> None:
         lanes = self._isa.lanes
-        acc = simd.Accumulators(count, -(-width // lanes) * lanes, lanes)
+        acc = simd.Accumulators(count, simd.padded(width, lanes), lanes)
         acc.fill(lambda _, vec: simd.zeros(vec[1]))
-        weights = simd.Accumulators(1, -(-width // lanes) * lanes, lanes, "uint32")
+        weights = simd.Accumulators(1, simd.padded(width, lanes), lanes, "uint32")
         for plane in range(self._planes):
             base = plane * words_of(self._inputs)
 
@@ -149,10 +149,8 @@ def for_tiles(total: Any, tile: int, chunks: int, body: Any) -> None:
         simd.for_blocks(total, tile, lambda first, count: body(0, first, count))
         return
     whole = total // tile
-    with T.parallel(0, chunks) as chunk:
-        begin, end = (T.floordiv((chunk + i) * whole, chunks) for i in (0, 1))
-        with tir.between(begin, end) as i:
-            body(chunk, i * tile, tile)
+    with T.parallel(0, chunks) as chunk, tir.between(*simd.part_of(whole, chunk, chunks)) as i:
+        body(chunk, i * tile, tile)
     if total % tile:
         body(0, whole * tile, total % tile)
 
@@ -160,5 +158,5 @@ def for_tiles(total: Any, tile: int, chunks: int, body: Any) -> None:
 def _for_varying_tiles(rows: VaryingRows, chunks: int, body: Any) -> None:
     """`for_tiles` of a number of rows that is known only when the program runs."""
     with T.parallel(0, chunks) if chunks > 1 else T.serial(0, 1) as chunk:
-        begin, end = (T.floordiv((chunk + i) * rows.tiles, T.int64(chunks)) for i in (0, 1))
-        rows.between(begin, end, lambda first, count: body(chunk, first, count))
+        part = simd.part_of(rows.tiles, chunk, chunks)
+        rows.between(*part, lambda first, count: body(chunk, first, count))

@@ -328,9 +328,7 @@ class _Direct:
 
     def _prefetch(self, element: Any) -> None:
         """Ask for the weights at ``element`` of all blocks; behind the last it does no harm."""
-        where = T.address_of(self.w[0, 0, element])
-        read, keep, data = (T.int32(v) for v in (0, 3, 1))
-        T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch.p0", where, read, keep, data))
+        simd.prefetch(self.w, [0, 0, element])
 
     def _write(self, acc: simd.Accumulators, pixel: Any, where: _Block) -> None:
         channel = where.group * self.shape.group_outputs + where.block * self.width

@@ -8,11 +8,8 @@ import numpy as np
 
 from millijoule.targets.kernels.conv.shape import ConvShape
 from millijoule.targets.kernels.gemm.gpu import PANEL
+from millijoule.targets.kernels.gemm.tile import TALLEST
 from millijoule.targets.target import Isa
-
-# Pixels: more accumulators hide no more latency. A single vector of channels, where every value of
-# x is loaded for one multiply-add, takes twice as many, for each load of weights saved counts.
-TALLEST = 14
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,7 @@ def choose_tile(shape: ConvShape, isa: Isa) -> ConvTile:
     vectors = most if wanted % most == 0 or wanted > most + 1 else min(wanted, most + 1)
     spare = isa.registers - 2 - vectors if lane_operands else isa.registers - 1 - vectors
     pixels = spare // (vectors + (1 if lane_operands else 0))
+    # where every value of x is loaded for one multiply-add, each load of weights saved counts
     tallest = TALLEST if vectors > 1 else 2 * TALLEST
     return ConvTile(max(1, min(pixels, tallest)), vectors * isa.lanes, depth)
 

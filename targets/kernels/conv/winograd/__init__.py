@@ -41,18 +41,20 @@ __all__ = ["Plan", "pack_filters", "plan_winograd", "winograd_f32"]
 
 def winograd_f32(
     shape: ConvShape,
-    plan: Plan,
+    x_type: TensorType,
+    weights_type: TensorType,
     operands: Sequence[TensorType],
     result: TensorType,
     steps: Sequence[Step],
     isa: Isa,
+    *,
+    plan: Plan,
 ) -> KernelForm:
     """Kernel over (x [B, H, W, C], packed weights, epilogue operands…) → y [B, OH, OW, O]."""
     scratch = (plan.inputs(shape.channels), plan.products)
     name = f"conv2d_f32_winograd{plan.m}_{isa.name}"
-    with tir.kernel(name, operands, [result, *scratch]) as k:
-        x, weights, *extra = k.buffers[: len(operands)]
-        y, transformed, products = k.buffers[len(operands) :]
+    with tir.kernel(name, [x_type, weights_type, *operands], [result, *scratch]) as k:
+        x, weights, *extra, y, transformed, products = k.buffers
         grid = TileGrid(shape, plan.m)
         writer = PixelWriter(y, extra, steps, shape.outputs)
         Loops(

@@ -34,10 +34,13 @@ class Loops:
             with T.serial(0, rounds) as r:
                 with loop(0, plan.tiles) as t:
                     self._inputs.transform(0, r, t)
-                with loop(0, chunks) as chunk, _share(work, chunk, chunks) as item:
+                with (
+                    loop(0, chunks) as chunk,
+                    tir.between(*simd.part_of(work, chunk, chunks)) as item,
+                ):
                     self._block(chunk, 0, r, item // plan.blocks, item % plan.blocks)
             return
-        with loop(0, chunks) as chunk, _share(rounds, chunk, chunks) as r:
+        with loop(0, chunks) as chunk, tir.between(*simd.part_of(rounds, chunk, chunks)) as r:
             with T.serial(0, plan.tiles) as t:
                 self._inputs.transform(chunk, r, t)
             with T.serial(0, plan.blocks) as block:
@@ -64,10 +67,3 @@ class Loops:
             self._products.multiply(chunk, source, group, block, position, width)
         with tir.between(first, T.min(end, self._total - r * plan.tiles)) as t:
             self._results.write(chunk, r * plan.tiles + t, t - first, block, width)
-
-
-def _share(total: Any, chunk: Any, chunks: int) -> Any:
-    """The loop over the part of ``total`` that belongs to ``chunk``."""
-    if chunks == total:
-        return tir.between(chunk, chunk + 1)
-    return tir.between(total * chunk // chunks, total * (chunk + 1) // chunks)

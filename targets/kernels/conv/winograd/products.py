@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import tvm.script.ir_builder.tirx as T
-
 from millijoule.targets.kernels import simd
 from millijoule.targets.kernels.conv.winograd.plan import LINE, Plan
 from millijoule.targets.kernels.gemm.chains import accumulate
@@ -43,7 +41,8 @@ class Products:
 
             def fetch(c: Any) -> None:  # called once for ``depth`` channels
                 tile = (start - first) // rows
-                self._prefetch(block, position, (tile * channels + c) // depth * LINE)
+                element = (tile * channels + c) // depth * LINE  # of the next matrix
+                simd.prefetch(self._weights, [block, position + 1, 0, element])
 
             before = fetch if plan.shared else None
             accumulate(acc, channels, depth, load_x, load_w, self._isa, before)
@@ -53,9 +52,3 @@ class Products:
                     simd.save(self._products, [chunk, position], at, vec[1], acc.get(row, vec))
 
         for_tiles(plan.segments, group, plan.groups, tile_of)
-
-    def _prefetch(self, block: Any, position: Any, element: Any) -> None:
-        """Ask for a line of the next matrix of weights; behind the last it does no harm."""
-        where = T.address_of(self._weights[block, position + 1, 0, element])
-        read, keep, data = (T.int32(v) for v in (0, 3, 1))
-        T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch.p0", where, read, keep, data))

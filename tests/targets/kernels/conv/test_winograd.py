@@ -74,7 +74,8 @@ def convolve(
     cut = cut or plan_winograd(shape, m, isa)
     arrays = [case.x, pack_filters(case.filters, m, cut.width), *operands]
     result = TensorType((case.batch, shape.rows.out, shape.columns.out, case.outputs), "float32")
-    kernel = winograd_f32(shape, cut, types_of(arrays), result, steps, isa)
+    x, weights, *types = types_of(arrays)
+    kernel = winograd_f32(shape, x, weights, types, result, steps, isa, plan=cut)
     return call(kernel, arrays, [result], isa)[0]
 
 
